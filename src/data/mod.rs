@@ -1,0 +1,1 @@
+//! Datasets: npz and image folders, preprocessing, batching, splits.

@@ -1,0 +1,1 @@
+//! Running a graph: ONNX Runtime and tract behind one small trait.

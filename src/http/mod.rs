@@ -1,0 +1,1 @@
+//! The HTTP API: router, one file a resource, errors, OpenAPI.

@@ -1,0 +1,1 @@
+//! Structured and unstructured pruning: coupling, importance, allocation, surgery, certificate.

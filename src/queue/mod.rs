@@ -1,0 +1,1 @@
+//! Job states: enqueue, claim, renew, checkpoint, finish; every write fenced.

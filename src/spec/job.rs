@@ -1,0 +1,318 @@
+//! A job: what is asked for, where it stands, what its steps are.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::evaluate::EvaluateSpec;
+use super::prune::{PruneRequest, PruneSpec};
+use super::retrain::RetrainSpec;
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    Prune,
+    Retrain,
+    Evaluate,
+    Pipeline,
+}
+
+impl JobKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Prune, Self::Retrain, Self::Evaluate, Self::Pipeline];
+
+    /// The kind as it stands in JSON and SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prune => "prune",
+            Self::Retrain => "retrain",
+            Self::Evaluate => "evaluate",
+            Self::Pipeline => "pipeline",
+        }
+    }
+}
+
+/// Where a job stands; the transitions are drawn in `docs/QUEUE.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    Queued,
+    Running,
+    Cancelling,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl JobStatus {
+    /// The status as it stands in JSON and SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the job has ended: nothing about it changes any more.
+    #[must_use]
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What a running attempt is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Loading,
+    Pruning,
+    Certifying,
+    Retraining,
+    Evaluating,
+    Publishing,
+}
+
+/// `POST /v1/jobs` as it arrives. `spec` is read by the rules of `kind`; unknown fields are refused by name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    pub kind: JobKind,
+    /// The model the job works on.
+    pub model_id: Uuid,
+    /// Data for retraining and evaluation; steps of a pipeline may name another.
+    #[serde(default)]
+    pub dataset_id: Option<Uuid>,
+    /// Settings of the kind; `{}` by default.
+    #[serde(default)]
+    #[schema(value_type = Option<SpecRequest>)]
+    pub spec: Option<Value>,
+    /// Name of the model that the job makes; the original's name with a suffix by default.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Running time after which the job fails with `deadline_exceeded`; the server's setting by default.
+    #[serde(default)]
+    pub deadline_seconds: Option<u32>,
+}
+
+/// The shapes that `spec` may take; which one is said by `kind`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SpecRequest {
+    Prune(PruneRequest),
+    Retrain(RetrainSpec),
+    Evaluate(EvaluateSpec),
+    Pipeline(PipelineRequest),
+}
+
+/// The spec of a pipeline as it arrives.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineRequest {
+    /// 1 to 32 steps; each takes the model that the one before it made.
+    pub steps: Vec<StepRequest>,
+}
+
+/// One step of a pipeline as it arrives.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepRequest {
+    pub kind: StepKind,
+    /// Replaces the job's dataset for this step.
+    #[serde(default)]
+    pub dataset_id: Option<Uuid>,
+    /// Settings of the kind; `{}` by default.
+    #[serde(default)]
+    #[schema(value_type = Option<SpecRequest>)]
+    pub spec: Option<Value>,
+}
+
+/// What one step of a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    Prune,
+    Retrain,
+    Evaluate,
+}
+
+impl StepKind {
+    /// The kind as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prune => "prune",
+            Self::Retrain => "retrain",
+            Self::Evaluate => "evaluate",
+        }
+    }
+}
+
+/// A job that has been checked: one or more steps. A job that is not a pipeline has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    pub kind: JobKind,
+    pub steps: Vec<Step>,
+}
+
+/// One checked step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The dataset of this step; `None` where it needs none and none was given.
+    pub dataset_id: Option<Uuid>,
+    #[serde(flatten)]
+    pub spec: StepSpec,
+}
+
+/// The settings of one checked step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "spec", rename_all = "snake_case")]
+pub enum StepSpec {
+    Prune(PruneSpec),
+    Retrain(RetrainSpec),
+    Evaluate(EvaluateSpec),
+}
+
+impl StepSpec {
+    /// What the step does.
+    #[must_use]
+    pub fn kind(&self) -> StepKind {
+        match self {
+            Self::Prune(_) => StepKind::Prune,
+            Self::Retrain(_) => StepKind::Retrain,
+            Self::Evaluate(_) => StepKind::Evaluate,
+        }
+    }
+}
+
+/// Why a request is not a job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer}: {message}")]
+pub struct SpecError {
+    /// JSON pointer into the request.
+    pub pointer: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl JobRequest {
+    /// Reads `spec` by the rules of `kind`, fills in the defaults and checks every number.
+    ///
+    /// Errors: the first place that is wrong, as a JSON pointer.
+    pub fn parse(&self) -> Result<JobSpec, SpecError> {
+        let steps = match self.kind {
+            JobKind::Pipeline => {
+                let request: PipelineRequest = read(self.spec.clone(), "/spec")?;
+                if request.steps.is_empty() || request.steps.len() > 32 {
+                    return Err(SpecError {
+                        pointer: "/spec/steps".into(),
+                        message: format!("a pipeline has 1 to 32 steps, not {}", request.steps.len()),
+                    });
+                }
+                request
+                    .steps
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, step)| {
+                        parse_step(step.kind, step.dataset_id.or(self.dataset_id), step.spec, &format!("/spec/steps/{i}"))
+                    })
+                    .collect::<Result<_, _>>()?
+            }
+            JobKind::Prune => vec![parse_step(StepKind::Prune, self.dataset_id, self.spec.clone(), "")?],
+            JobKind::Retrain => vec![parse_step(StepKind::Retrain, self.dataset_id, self.spec.clone(), "")?],
+            JobKind::Evaluate => vec![parse_step(StepKind::Evaluate, self.dataset_id, self.spec.clone(), "")?],
+        };
+        Ok(JobSpec { kind: self.kind, steps })
+    }
+}
+
+fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at: &str) -> Result<Step, SpecError> {
+    let pointer = format!("{at}/spec");
+    let locate = |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
+    let spec = match kind {
+        StepKind::Prune => StepSpec::Prune(read::<PruneRequest>(spec, &pointer)?.parse().map_err(locate)?),
+        StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
+        StepKind::Evaluate => StepSpec::Evaluate(read::<EvaluateSpec>(spec, &pointer)?.parse().map_err(locate)?),
+    };
+    if dataset_id.is_none() && kind == StepKind::Retrain {
+        return Err(SpecError {
+            pointer: format!("{at}/dataset_id"),
+            message: "a retrain step needs a dataset; name one here or for the whole job".into(),
+        });
+    }
+    Ok(Step { dataset_id, spec })
+}
+
+/// Reads a value as `T`; the error's pointer leads to the field.
+fn read<T: serde::de::DeserializeOwned>(value: Option<Value>, pointer: &str) -> Result<T, SpecError> {
+    let value = value.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path: String = error
+            .path()
+            .iter()
+            .filter(|segment| !matches!(segment, serde_path_to_error::Segment::Unknown))
+            .map(|segment| format!("/{}", segment.to_string().trim_matches(['[', ']'])))
+            .collect();
+        SpecError { pointer: format!("{pointer}{path}"), message: error.inner().to_string() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::spec::prune::Target;
+
+    fn request(kind: &str, spec: &Value) -> JobRequest {
+        serde_json::from_value(json!({
+            "kind": kind,
+            "model_id": "018f0000-0000-7000-8000-000000000001",
+            "dataset_id": "018f0000-0000-7000-8000-000000000002",
+            "spec": spec,
+        }))
+        .expect("a well-formed request")
+    }
+
+    #[test]
+    fn an_empty_spec_gets_the_defaults() {
+        let job = request("prune", &json!({})).parse().unwrap();
+        let [Step { spec: StepSpec::Prune(spec), .. }] = job.steps.as_slice() else { panic!("{job:?}") };
+        assert_eq!(spec.target, Target::MacsKept(0.5));
+        assert_eq!(spec.round_to, 8);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_name_and_place() {
+        let error = request("pipeline", &json!({"steps": [{"kind": "prune", "spec": {"ratio": 0.5}}]})).parse().unwrap_err();
+        assert_eq!(error.pointer, "/spec/steps/0/spec/ratio");
+        assert!(error.message.contains("unknown field `ratio`"), "{error}");
+    }
+
+    #[test]
+    fn a_target_holds_exactly_one() {
+        let error = request("prune", &json!({"target": {"macs_kept": 0.5, "params_kept": 0.5}})).parse().unwrap_err();
+        assert!(error.pointer.starts_with("/spec/target"), "{error}");
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_with_its_place() {
+        let error = request("retrain", &json!({"optimizer": {"kind": "sgd", "learning_rate": -1}})).parse().unwrap_err();
+        assert_eq!(error.pointer, "/spec/optimizer/learning_rate");
+    }
+
+    #[test]
+    fn a_checked_spec_survives_storage() {
+        let steps = json!({"steps": [{"kind": "prune"}, {"kind": "retrain"}, {"kind": "evaluate"}]});
+        let job = request("pipeline", &steps).parse().unwrap();
+        let stored = serde_json::to_value(&job).unwrap();
+        assert_eq!(serde_json::from_value::<JobSpec>(stored).unwrap(), job);
+    }
+}

@@ -1,0 +1,131 @@
+//! What a prune job may ask for.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A prune request as it arrives: every field has a default that a first-time user would want.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PruneRequest {
+    pub method: Method,
+    pub criterion: Criterion,
+    pub scope: Scope,
+    /// What is to be reached; half of the MACs (structured) or half of the weights zero (unstructured) by default.
+    pub target: Option<Target>,
+    /// Widths of cut axes are rounded up to a multiple of this where the runtime cares; 1 turns rounding off.
+    #[schema(default = 8)]
+    pub round_to: Option<u32>,
+    /// Glob patterns of node or initializer names whose channels stay.
+    pub exclude: Vec<String>,
+    /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
+    pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
+    /// Seed of the random criterion and of the certificate's inputs.
+    #[schema(default = 1)]
+    pub seed: Option<u64>,
+}
+
+/// A prune job that has been checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PruneSpec {
+    pub method: Method,
+    pub criterion: Criterion,
+    pub scope: Scope,
+    pub target: Target,
+    pub round_to: u32,
+    pub exclude: Vec<String>,
+    #[serde(default)]
+    pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
+    pub seed: u64,
+}
+
+/// How weights are removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Whole channels and neurons go; the tensors become smaller.
+    #[default]
+    Structured,
+    /// Single weights become zero; the tensors keep their shapes.
+    Unstructured,
+}
+
+/// How channels or weights are scored; higher scores stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// Sum of absolute weights.
+    L1,
+    /// Euclidean norm of the weights.
+    #[default]
+    L2,
+    /// A seeded draw; the baseline that any criterion has to beat.
+    Random,
+}
+
+/// Over what scores are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All groups compete for one budget.
+    #[default]
+    Global,
+    /// Each group gives the same share.
+    Local,
+}
+
+/// What a prune job is to reach; exactly one. Shares are of the original and lie in 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Share of each group's channels (local) or of all channels (global) to remove.
+    ChannelsRemoved(f64),
+    /// Share of the multiply-accumulates to keep, at most.
+    MacsKept(f64),
+    /// Share of the parameters to keep, at most.
+    ParamsKept(f64),
+    /// Share of the prunable weights to set to zero (unstructured only).
+    Sparsity(f64),
+}
+
+impl PruneRequest {
+    /// Checks the request and fills in the defaults.
+    ///
+    /// Errors: the name of the field that cannot be, and why.
+    pub fn parse(self) -> Result<PruneSpec, (&'static str, String)> {
+        let target = self.target.unwrap_or(match self.method {
+            Method::Structured => Target::MacsKept(0.5),
+            Method::Unstructured => Target::Sparsity(0.5),
+        });
+        let (Target::ChannelsRemoved(share) | Target::MacsKept(share) | Target::ParamsKept(share) | Target::Sparsity(share)) =
+            target;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(("target", format!("must be a share between 0 and 1, is {share}")));
+        }
+        match (self.method, target) {
+            (Method::Structured, Target::Sparsity(_)) => {
+                return Err(("target", "`sparsity` belongs to the method `unstructured`; structured pruning takes `channels_removed`, `macs_kept` or `params_kept`".into()));
+            }
+            (Method::Unstructured, Target::ChannelsRemoved(_) | Target::MacsKept(_) | Target::ParamsKept(_)) => {
+                return Err(("target", "the method `unstructured` takes the target `sparsity`".into()));
+            }
+            _ => {}
+        }
+        let round_to = self.round_to.unwrap_or(8);
+        if !(1..=1024).contains(&round_to) {
+            return Err(("round_to", format!("must be between 1 and 1024, is {round_to}")));
+        }
+        if let Some(bad) = self.exclude.iter().find(|pattern| globset::Glob::new(pattern).is_err()) {
+            return Err(("exclude", format!("`{bad}` is not a glob pattern")));
+        }
+        Ok(PruneSpec {
+            method: self.method,
+            criterion: self.criterion,
+            scope: self.scope,
+            target,
+            round_to,
+            exclude: self.exclude,
+            example_shapes: self.example_shapes,
+            seed: self.seed.unwrap_or(1),
+        })
+    }
+}

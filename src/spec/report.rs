@@ -1,0 +1,251 @@
+//! The metric report of a job. A figure that could not be had is `null` with a reason beside it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::job::{JobKind, StepKind};
+
+/// What a job found out, in one shape for every kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// Version of this shape.
+    pub schema_version: u32,
+    pub kind: JobKind,
+    pub job_id: Uuid,
+    /// The model the job started from.
+    pub model_id: Uuid,
+    pub model_name: String,
+    /// The model that the candidate is held against, where there is one.
+    #[serde(default)]
+    pub baseline: Option<Measured>,
+    /// The model that came out (or, of an evaluation, the model that was asked about).
+    #[serde(default)]
+    pub candidate: Option<Measured>,
+    /// One entry a step; a job that is not a pipeline has one.
+    pub steps: Vec<StepReport>,
+    pub environment: Environment,
+}
+
+/// Where and with what the figures were measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Environment {
+    pub secateur_version: String,
+    /// Version of the loaded ONNX Runtime library.
+    pub onnx_runtime: Option<String>,
+    pub cpu: String,
+    pub cores: u32,
+    /// Threads of the job's numeric work.
+    pub threads: u32,
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StepReport {
+    pub step: usize,
+    pub kind: StepKind,
+    /// Running time of the step, over all attempts.
+    pub duration_ms: u64,
+    /// Things worth knowing that are not failures, each a sentence.
+    #[serde(default)]
+    pub findings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrain: Option<RetrainReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<EvaluateReport>,
+}
+
+/// A model's figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Measured {
+    #[serde(default)]
+    pub quality: Option<Quality>,
+    pub size: Size,
+    #[serde(default)]
+    pub latency: Vec<Latency>,
+}
+
+/// How well a classifier does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Quality {
+    pub samples: u64,
+    pub accuracy: f64,
+    /// Share of the samples whose label is among the `k` best classes.
+    pub top_k_accuracy: f64,
+    pub k: u32,
+    /// Unweighted mean over the classes that occur as label or prediction.
+    pub precision_macro: f64,
+    pub recall_macro: f64,
+    pub f1_macro: f64,
+    /// Mean over classes weighted by their support.
+    pub precision_weighted: f64,
+    pub recall_weighted: f64,
+    pub f1_weighted: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Share of the samples on which this model and the baseline name the same class; `None` for the baseline itself.
+    #[serde(default)]
+    pub agreement: Option<f64>,
+    pub per_class: Vec<ClassQuality>,
+    /// Row = label, column = prediction.
+    pub confusion_matrix: Vec<Vec<u64>>,
+}
+
+/// Figures of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClassQuality {
+    pub class: String,
+    pub support: u64,
+    /// 0 where nothing was predicted as this class.
+    pub precision: f64,
+    /// 0 where the class does not occur.
+    pub recall: f64,
+    pub f1: f64,
+}
+
+/// How large a model is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Size {
+    /// The ONNX file.
+    pub bytes: u64,
+    /// The file under zstd level 3.
+    pub compressed_bytes: u64,
+    pub parameters: u64,
+    pub nonzero_parameters: u64,
+    /// Multiply-accumulates for batch 1.
+    pub macs: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs_unknown: Option<String>,
+}
+
+/// How fast a model is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Latency {
+    /// `onnxruntime` or `tract`.
+    pub engine: String,
+    pub batch_size: u32,
+    pub threads: u32,
+    /// Timed runs.
+    pub runs: u64,
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p99_ms: f64,
+    pub mean_ms: f64,
+    /// Samples per second over the timed runs.
+    pub throughput_per_second: f64,
+}
+
+/// What a prune step did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PruneReport {
+    pub method: String,
+    pub criterion: String,
+    pub size_before: Size,
+    pub size_after: Size,
+    /// Share of the prunable channels (structured) or weights (unstructured) that went.
+    pub removed: f64,
+    pub groups: Vec<GroupReport>,
+    /// What was left alone, with the reason.
+    pub frozen: Vec<Frozen>,
+    /// Share of the parameters that lie in prunable groups.
+    pub coverage_parameters: f64,
+    pub certificate: Certificate,
+    /// Notes of the import and the surgery, each a sentence.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One group of coupled channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GroupReport {
+    /// Name after its first member.
+    pub name: String,
+    /// Initializers and axes that are cut together.
+    pub members: Vec<GroupMember>,
+    pub width_before: u64,
+    pub width_after: u64,
+}
+
+/// An initializer axis in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupMember {
+    pub initializer: String,
+    pub axis: u64,
+}
+
+/// Something that pruning left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Frozen {
+    /// Initializer (with axis) or value.
+    pub what: String,
+    /// Operator that forbids it, as `OpType node_name`.
+    pub operator: Option<String>,
+    pub reason: String,
+}
+
+/// Proof that the pruned model computes what it should.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Certificate {
+    /// `masked_equivalence` (the cut model equals the masked original) or `verified` (loads, runs, finite, same shapes).
+    pub kind: String,
+    pub passed: bool,
+    /// Allowed |difference| ÷ scale of the output.
+    pub tolerance: f64,
+    pub checks: Vec<CertificateCheck>,
+    /// Whether the masked original differs from the unmasked one; where it does not, the check was repeated with random weights.
+    pub vacuous_on_own_weights: bool,
+}
+
+/// One comparison of the certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateCheck {
+    pub engine: String,
+    pub output: String,
+    pub batch_size: u64,
+    /// `own` or `random`.
+    pub weights: String,
+    /// Largest |difference| ÷ scale of the output; `None` where the engine declined.
+    pub error: Option<f64>,
+    /// Why the engine did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<String>,
+}
+
+/// What a retrain step did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RetrainReport {
+    pub epochs: Vec<EpochReport>,
+    /// 1-based; by validation accuracy, ties by loss. The model that was kept. `None` without validation: the last was kept.
+    pub best_epoch: Option<u32>,
+    pub steps: u64,
+    pub trained_parameters: u64,
+    /// Initializers that were not trained, with the reason.
+    pub not_trained: Vec<Frozen>,
+    pub training_samples: u64,
+    pub validation_samples: u64,
+    /// `standard`, or the name of a faster code path.
+    pub code_path: String,
+    pub threads: u32,
+    pub samples_per_second: f64,
+}
+
+/// Figures of one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EpochReport {
+    /// 1-based.
+    pub epoch: u32,
+    pub learning_rate: f64,
+    pub training_loss: f64,
+    pub training_accuracy: f64,
+    pub validation_loss: Option<f64>,
+    pub validation_accuracy: Option<f64>,
+}
+
+/// What an evaluate step measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EvaluateReport {
+    pub baseline: Option<Measured>,
+    pub candidate: Measured,
+}

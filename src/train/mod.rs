@@ -1,0 +1,1 @@
+//! The retraining loop: losses, optimizers, schedules, checkpoints.

@@ -1,0 +1,1 @@
+//! Claims jobs, keeps their leases alive, starts and supervises attempts, publishes results.
