@@ -1,1 +1,16 @@
 //! The ONNX model: protobuf messages, graph views, tensors, shapes, patches, the builder and the safety pre-scan.
+//!
+//! Everything in a file survives a round trip: messages are the model ([`proto`]), [`graph::Graph`] is an index over them,
+//! and a change is a value ([`patch`]) that is checked before and after it is applied.
+
+pub mod attribute;
+pub mod builder;
+pub mod check;
+pub mod dtype;
+pub mod graph;
+pub mod mapped;
+pub mod model;
+pub mod prescan;
+pub mod proto;
+pub mod schema;
+pub mod tensor;
