@@ -114,13 +114,7 @@ pub struct ModelLimits {
 
 impl Default for ModelLimits {
     fn default() -> Self {
-        Self {
-            nodes: 200_000,
-            initializers: 200_000,
-            nesting: 48,
-            tensor_elements: 1 << 32,
-            string_bytes: 64 << 20,
-        }
+        Self { nodes: 200_000, initializers: 200_000, nesting: 48, tensor_elements: 1 << 32, string_bytes: 64 << 20 }
     }
 }
 

@@ -221,7 +221,12 @@ impl JobRequest {
                     .into_iter()
                     .enumerate()
                     .map(|(i, step)| {
-                        parse_step(step.kind, step.dataset_id.or(self.dataset_id), step.spec, &format!("/spec/steps/{i}"))
+                        parse_step(
+                            step.kind,
+                            step.dataset_id.or(self.dataset_id),
+                            step.spec,
+                            &format!("/spec/steps/{i}"),
+                        )
                     })
                     .collect::<Result<_, _>>()?
             }
@@ -235,7 +240,8 @@ impl JobRequest {
 
 fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at: &str) -> Result<Step, SpecError> {
     let pointer = format!("{at}/spec");
-    let locate = |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
+    let locate =
+        |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
     let spec = match kind {
         StepKind::Prune => StepSpec::Prune(read::<PruneRequest>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
@@ -291,7 +297,8 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused_by_name_and_place() {
-        let error = request("pipeline", &json!({"steps": [{"kind": "prune", "spec": {"ratio": 0.5}}]})).parse().unwrap_err();
+        let error =
+            request("pipeline", &json!({"steps": [{"kind": "prune", "spec": {"ratio": 0.5}}]})).parse().unwrap_err();
         assert_eq!(error.pointer, "/spec/steps/0/spec/ratio");
         assert!(error.message.contains("unknown field `ratio`"), "{error}");
     }
@@ -304,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_number_out_of_range_is_refused_with_its_place() {
-        let error = request("retrain", &json!({"optimizer": {"kind": "sgd", "learning_rate": -1}})).parse().unwrap_err();
+        let error =
+            request("retrain", &json!({"optimizer": {"kind": "sgd", "learning_rate": -1}})).parse().unwrap_err();
         assert_eq!(error.pointer, "/spec/optimizer/learning_rate");
     }
 

@@ -96,8 +96,10 @@ impl PruneRequest {
             Method::Structured => Target::MacsKept(0.5),
             Method::Unstructured => Target::Sparsity(0.5),
         });
-        let (Target::ChannelsRemoved(share) | Target::MacsKept(share) | Target::ParamsKept(share) | Target::Sparsity(share)) =
-            target;
+        let (Target::ChannelsRemoved(share)
+        | Target::MacsKept(share)
+        | Target::ParamsKept(share)
+        | Target::Sparsity(share)) = target;
         if !(0.0..=1.0).contains(&share) {
             return Err(("target", format!("must be a share between 0 and 1, is {share}")));
         }

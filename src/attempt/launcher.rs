@@ -1,0 +1,245 @@
+//! Starts attempt processes and hands out what they tell.
+//!
+//! A child gets a process group of its own, the environment of [`ENVIRONMENT`] and nothing else, and three pipes:
+//! standard input is its lifeline, standard output its messages, standard error its logs. Who drops the
+//! [`Attempt`] kills the child.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::death::Ending;
+use super::scratch::ScratchRoot;
+use super::spawner::Spawner;
+use super::supervise::Supervised;
+use crate::spec::attempt::{AttemptJob, AttemptMessage, DatasetLimits, Limits, ModelLimits, Task};
+use crate::spec::failure::{Failure, FailureCode};
+use crate::spec::preprocess::Preprocess;
+use crate::spec::summary::{DatasetSummary, Inspection, ModelSummary};
+
+/// Variables that a child may inherit. No credential may ever be added here.
+pub const ENVIRONMENT: [&str; 7] =
+    ["PATH", "LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "TZ", "LANG", "LC_ALL", "RUST_BACKTRACE"];
+
+/// Messages that wait for the worker before the child has to wait.
+const NEWS_CAPACITY: usize = 1024;
+
+/// How attempts are started.
+#[derive(Clone, Debug)]
+pub struct LauncherSettings {
+    /// The program with the hidden subcommand: this one.
+    pub program: PathBuf,
+    /// Values of [`ENVIRONMENT`], those that are set.
+    pub environment: Vec<(OsString, OsString)>,
+    /// `tracing` filter of the child's logs.
+    pub log_filter: String,
+    /// How long a draining attempt may take to leave its checkpoint.
+    pub drain_grace: Duration,
+    /// Limits of one look into an upload.
+    pub inspection: Limits,
+    /// Looks into uploads at the same time; more wait.
+    pub concurrent_inspections: usize,
+}
+
+/// Starts attempts; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: LauncherSettings,
+    scratch: Arc<ScratchRoot>,
+    spawner: Spawner,
+    inspections: Semaphore,
+}
+
+/// What an attempt has to tell; `Ended` comes once, last.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    Message(AttemptMessage),
+    Ended(Ending),
+}
+
+/// What is wanted of a running attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Run,
+    /// Leave a checkpoint and end; killed after the grace period.
+    Drain,
+    /// End at once; whatever it leaves is void.
+    Kill,
+}
+
+/// A running attempt. Dropped before its end, it is killed.
+#[derive(Debug)]
+pub struct Attempt {
+    news: mpsc::Receiver<News>,
+    control: AttemptControl,
+    process_id: Option<u32>,
+}
+
+/// Gives orders to a running attempt, from any thread.
+#[derive(Clone, Debug)]
+pub struct AttemptControl {
+    orders: Arc<watch::Sender<Order>>,
+}
+
+impl AttemptControl {
+    /// Asks for a checkpoint and an orderly end.
+    pub fn terminate(&self) {
+        self.orders.send_if_modified(|order| {
+            let runs = *order == Order::Run;
+            if runs {
+                *order = Order::Drain;
+            }
+            runs
+        });
+    }
+
+    /// Ends the attempt at once; it ends as [`Ending::Killed`].
+    pub fn kill(&self) {
+        self.orders.send_replace(Order::Kill);
+    }
+}
+
+impl Attempt {
+    /// The next thing that the attempt has to tell.
+    pub async fn next(&mut self) -> News {
+        // The supervising task tells an end in every case; that it is gone without one means that the runtime is ending.
+        self.news.recv().await.unwrap_or(News::Ended(Ending::Killed))
+    }
+
+    /// A handle for orders.
+    pub fn control(&self) -> AttemptControl {
+        self.control.clone()
+    }
+
+    /// The child's process id.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process_id
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.control.kill();
+    }
+}
+
+impl Launcher {
+    /// A launcher whose own scratch directories (of inspections) lie in `scratch`.
+    ///
+    /// Errors: the operating system gives no thread.
+    pub fn new(settings: LauncherSettings, scratch: Arc<ScratchRoot>) -> io::Result<Self> {
+        let inspections = Semaphore::new(settings.concurrent_inspections.max(1));
+        Ok(Self { inner: Arc::new(Inner { settings, scratch, spawner: Spawner::start()?, inspections }) })
+    }
+
+    /// The directory under which attempts of this process work.
+    pub fn scratch(&self) -> &ScratchRoot {
+        &self.inner.scratch
+    }
+
+    /// Starts an attempt in `scratch`, a directory that holds the inputs which `job` names.
+    ///
+    /// Errors: the job file cannot be written or the process cannot be started.
+    pub async fn start(&self, scratch: &Path, job: &AttemptJob) -> io::Result<Attempt> {
+        let settings = &self.inner.settings;
+        fs::write(scratch.join("job.json"), serde_json::to_vec(job)?)?;
+        let mut command = Command::new(&settings.program);
+        command
+            .arg0("secateur")
+            .args(["attempt", "--log-filter", &settings.log_filter, "--scratch"])
+            .arg(scratch)
+            .env_clear()
+            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+            .env("TMPDIR", scratch)
+            .current_dir(scratch)
+            .process_group(0)
+            .kill_on_drop(true)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = self.inner.spawner.spawn(command).await?;
+        let process_id = child.id();
+        let (news_sender, news) = mpsc::channel(NEWS_CAPACITY);
+        let (orders, orders_receiver) = watch::channel(Order::Run);
+        let supervised = Supervised {
+            child,
+            scratch: scratch.to_path_buf(),
+            log_fields: job.log_fields.clone(),
+            deadline: Duration::from_millis(job.limits.deadline_ms),
+            drain_grace: settings.drain_grace,
+            orders: orders_receiver,
+            news: news_sender,
+        };
+        tokio::spawn(supervised.run());
+        Ok(Attempt { news, control: AttemptControl { orders: Arc::new(orders) }, process_id })
+    }
+
+    /// Looks into an uploaded model in a child with limits of its own.
+    ///
+    /// Errors: what is wrong with the upload, or `out_of_memory`, `runtime_crash`, `deadline_exceeded` where looking at
+    /// it took too much.
+    pub async fn inspect_model(&self, file: &Path, limits: ModelLimits) -> Result<ModelSummary, Failure> {
+        match self.inspect(Task::InspectModel { file: file.to_path_buf(), limits }).await? {
+            Inspection::Model(summary) => Ok(summary),
+            Inspection::Dataset(_) => Err(unexpected()),
+        }
+    }
+
+    /// Looks into an uploaded dataset in a child with limits of its own; errors as [`Self::inspect_model`].
+    pub async fn inspect_dataset(
+        &self,
+        file: &Path,
+        preprocess: Option<Preprocess>,
+        limits: DatasetLimits,
+    ) -> Result<DatasetSummary, Failure> {
+        match self.inspect(Task::InspectDataset { file: file.to_path_buf(), preprocess, limits }).await? {
+            Inspection::Dataset(summary) => Ok(summary),
+            Inspection::Model(_) => Err(unexpected()),
+        }
+    }
+
+    async fn inspect(&self, task: Task) -> Result<Inspection, Failure> {
+        let inner = &self.inner;
+        // The semaphore is never closed.
+        let _permit = inner.inspections.acquire().await;
+        let scratch = inner.scratch.inspection().map_err(|error| cannot("make a scratch directory", &error))?;
+        let limits = inner.settings.inspection;
+        let job = AttemptJob { task, limits, threads: 1, log_fields: std::collections::BTreeMap::new() };
+        let mut attempt = self.start(scratch.path(), &job).await.map_err(|error| cannot("start an attempt", &error))?;
+        loop {
+            match attempt.next().await {
+                News::Message(_) => {}
+                News::Ended(Ending::Inspected(inspection)) => return Ok(inspection),
+                News::Ended(Ending::Failed(failure)) => return Err(failure),
+                News::Ended(Ending::Finished(_) | Ending::Interrupted | Ending::Killed) => {
+                    return Err(Failure::new(
+                        FailureCode::WorkerLost,
+                        "the server is shutting down; upload again later",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::new(FailureCode::Internal, "the inspection answered another question than it was asked")
+}
+
+fn cannot(what: &str, error: &io::Error) -> Failure {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let code = if full { FailureCode::StorageFull } else { FailureCode::Internal };
+    Failure::new(code, format!("cannot {what}: {error}"))
+}
