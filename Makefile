@@ -1,0 +1,48 @@
+# `make help` lists the targets.
+
+# ONNX Runtime as `make setup` lays it; an environment that names another library wins.
+ORT_VERSION := 1.32.0
+export ORT_DYLIB_PATH ?= $(CURDIR)/.secateur/lib/libonnxruntime.so.$(ORT_VERSION)
+export CARGO_TERM_COLOR ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check fmt clippy doc deny openapi openapi-drift bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing (PostgreSQL's server, curl, jq, ONNX Runtime); safe to repeat
+	@scripts/setup.sh $(ORT_VERSION)
+
+build: setup ## build the service
+	cargo build --locked
+
+demo: build ## prune, retrain and evaluate a small real model through the HTTP API
+	@examples/digits/demo.sh
+
+test: setup ## run every test, starting what they need
+	cargo test --locked
+
+check: fmt clippy doc deny openapi-drift test ## everything that must hold before a change lands
+
+fmt:
+	cargo fmt --check || { echo "repair with: cargo fmt"; exit 1; }
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+deny: ## licences, advisories and sources of the dependencies
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+openapi: setup ## write openapi.yaml from the handlers
+	cargo run --locked --quiet -- openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+
+openapi-drift:
+	cargo run --locked --quiet -- openapi | diff openapi.yaml - || { echo "repair with: make openapi"; exit 1; }
+
+bench: setup ## run the benchmarks (see benches/README.md)
+	cargo bench --locked
