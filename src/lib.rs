@@ -10,10 +10,11 @@
 //! | 1 | [`engine`], [`data`], [`cost`], [`autodiff`] |
 //! | 2 | [`prune`], [`train`], [`evaluate`] |
 //! | 3 | [`pipeline`] |
-//! | 4 | [`attempt`], [`store`], [`queue`] |
-//! | 5 | [`worker`] |
-//! | 6 | [`http`] |
-//! | 7 | [`cli`] |
+//! | 4 | [`attempt`], [`store`] |
+//! | 5 | [`queue`] |
+//! | 6 | [`worker`] |
+//! | 7 | [`http`] |
+//! | 8 | [`cli`] |
 
 pub mod attempt;
 pub mod autodiff;

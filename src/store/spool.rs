@@ -1,0 +1,118 @@
+//! Content on its way into the object store: a file of its own, hashed while it is written, gone when it is dropped.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+
+use super::blob::BlobRef;
+use super::error::StoreError;
+
+/// Bytes read at a time when a file is hashed or copied; small against memory, large against a system call.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A spool file that is being written.
+#[derive(Debug)]
+pub struct SpoolWriter {
+    file: File,
+    path: SpoolPath,
+    hash: Sha256,
+    size_bytes: u64,
+}
+
+impl SpoolWriter {
+    pub(super) async fn create(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(Uuid::now_v7().simple().to_string());
+        let file = File::create_new(&path).await.map_err(|error| StoreError::io(&path, error))?;
+        Ok(Self { file, path: SpoolPath(path), hash: Sha256::new(), size_bytes: 0 })
+    }
+
+    /// Appends bytes.
+    ///
+    /// Errors: `StorageFull`, `Io`.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.hash.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+        self.file.write_all(bytes).await.map_err(|error| StoreError::io(&self.path.0, error))
+    }
+
+    /// Bytes written so far.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Makes what was written durable and names it by its content.
+    pub async fn finish(mut self) -> Result<Spooled, StoreError> {
+        let io = |error| StoreError::io(&self.path.0, error);
+        self.file.flush().await.map_err(io)?;
+        self.file.sync_all().await.map_err(io)?;
+        let blob = BlobRef { sha256: hex::encode(self.hash.finalize()), size_bytes: self.size_bytes };
+        Ok(Spooled { blob, path: self.path })
+    }
+}
+
+/// A complete spool file: durable, not yet an object.
+#[derive(Debug)]
+pub struct Spooled {
+    blob: BlobRef,
+    path: SpoolPath,
+}
+
+impl Spooled {
+    /// SHA-256 and size of the content.
+    pub fn blob(&self) -> &BlobRef {
+        &self.blob
+    }
+
+    /// The file, to be read while this lives.
+    pub fn path(&self) -> &Path {
+        &self.path.0
+    }
+}
+
+/// Removes its file when dropped; an error is left to the sweep of the spool folder.
+#[derive(Debug)]
+struct SpoolPath(PathBuf);
+
+impl Drop for SpoolPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// SHA-256 and size of a file.
+pub(super) async fn hash_file(path: &Path) -> Result<BlobRef, StoreError> {
+    let mut hash = Sha256::new();
+    let size_bytes = read_chunks(path, async |bytes| {
+        hash.update(bytes);
+        Ok(())
+    })
+    .await?;
+    Ok(BlobRef { sha256: hex::encode(hash.finalize()), size_bytes })
+}
+
+/// Copies a file into the spool.
+pub(super) async fn copy_file(mut writer: SpoolWriter, path: &Path) -> Result<Spooled, StoreError> {
+    read_chunks(path, async |bytes| writer.write(bytes).await).await?;
+    writer.finish().await
+}
+
+async fn read_chunks(
+    path: &Path,
+    mut take: impl AsyncFnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let io = |error| StoreError::io(path, error);
+    let mut file = File::open(path).await.map_err(io)?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut size_bytes = 0;
+    loop {
+        let n = file.read(&mut buffer).await.map_err(io)?;
+        if n == 0 {
+            return Ok(size_bytes);
+        }
+        size_bytes += n as u64;
+        take(&buffer[..n]).await?;
+    }
+}
