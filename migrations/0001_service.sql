@@ -86,7 +86,7 @@ create table jobs (
     lease_expires_at timestamptz,
 
     -- Running time that is allowed, and that ended attempts have used.
-    deadline_ms bigint not null check (deadline_ms > 0),
+    deadline_ms bigint not null check (deadline_ms between 1 and 315360000000),
     used_ms bigint not null default 0 check (used_ms >= 0),
 
     cancel_requested_at timestamptz,
@@ -159,6 +159,29 @@ begin
 end
 $$;
 create trigger jobs_transition before update on jobs for each row execute function jobs_check_transition();
+
+-- NOTIFY only wakes; who listens looks at the rows. A renewed lease wakes nobody.
+create function jobs_notify() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' then
+        perform pg_notify('secateur_queue', '');
+        perform pg_notify('secateur_job', new.id::text);
+        return null;
+    end if;
+    if new.status = 'queued' and old.status <> 'queued' then
+        perform pg_notify('secateur_queue', '');
+    end if;
+    if new.status = 'cancelling' and old.status <> 'cancelling' then
+        perform pg_notify('secateur_cancel', new.id::text);
+    end if;
+    if (new.last_event_seq, new.status, new.stage, new.step, new.progress)
+        is distinct from (old.last_event_seq, old.status, old.stage, old.step, old.progress) then
+        perform pg_notify('secateur_job', new.id::text);
+    end if;
+    return null;
+end
+$$;
+create trigger jobs_notify after insert or update on jobs for each row execute function jobs_notify();
 
 -- Every model and dataset that an unfinished job uses: while a row stands, its model or dataset cannot be deleted.
 create table job_inputs (

@@ -44,7 +44,8 @@ fn imports(source: &str) -> Vec<(usize, String)> {
             let rest = &line[at + "crate::".len()..];
             if let Some(group) = rest.strip_prefix('{') {
                 let group = group.split('}').next().unwrap_or("");
-                found.extend(group.split(',').filter_map(|part| first_word(part.trim())).map(|word| (number + 1, word)));
+                found
+                    .extend(group.split(',').filter_map(|part| first_word(part.trim())).map(|word| (number + 1, word)));
             } else {
                 found.extend(first_word(rest).map(|word| (number + 1, word)));
             }
@@ -66,7 +67,8 @@ fn modules_import_only_from_rows_below() {
     let mut wrong = Vec::new();
     for file in files {
         let relative = file.strip_prefix(root().join("src")).unwrap();
-        let module = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let module =
+            relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
         let Some(row) = rows.get(&module) else { continue };
         for (line, target) in imports(&fs::read_to_string(&file).unwrap()) {
             if let Some(target_row) = rows.get(&target)

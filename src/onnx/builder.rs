@@ -74,7 +74,11 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     /// An empty graph.
     pub fn new(name: &str) -> Self {
-        Self { graph: GraphProto { name: Some(name.to_owned()), ..GraphProto::default() }, next: 0, domains: Vec::new() }
+        Self {
+            graph: GraphProto { name: Some(name.to_owned()), ..GraphProto::default() },
+            next: 0,
+            domains: Vec::new(),
+        }
     }
 
     /// Goes on from a graph that is there already; new names do not collide with its names.
@@ -112,7 +116,13 @@ impl GraphBuilder {
     }
 
     /// Adds a node with several outputs and returns their names.
-    pub fn nodes(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)], outputs: usize) -> Vec<String> {
+    pub fn nodes(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+        outputs: usize,
+    ) -> Vec<String> {
         let outputs: Vec<String> = (0..outputs).map(|_| self.fresh(op_type)).collect();
         self.raw_node("", op_type, inputs, attributes, &outputs);
         outputs
@@ -158,7 +168,9 @@ impl GraphBuilder {
     pub fn build(self, opset: i64) -> Model {
         let mut opset_import = vec![OperatorSetIdProto { domain: None, version: Some(opset) }];
         opset_import.extend(
-            self.domains.into_iter().map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }),
+            self.domains
+                .into_iter()
+                .map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }),
         );
         Model {
             proto: ModelProto {

@@ -76,6 +76,10 @@ impl Model {
     /// The version of an operator set; the default domain is `""`. `None` where the model does not import it.
     pub fn opset(&self, domain: &str) -> Option<i64> {
         let plain = |name: &str| if name == "ai.onnx" { String::new() } else { name.to_owned() };
-        self.proto.opset_import.iter().find(|set| plain(set.domain()) == plain(domain)).map(super::proto::OperatorSetIdProto::version)
+        self.proto
+            .opset_import
+            .iter()
+            .find(|set| plain(set.domain()) == plain(domain))
+            .map(super::proto::OperatorSetIdProto::version)
     }
 }

@@ -194,7 +194,10 @@ mod tests {
         let typed = TensorProto {
             dims: vec![2, 2],
             data_type: Some(DataType::Float16.number()),
-            int32_data: [1.0_f32, -2.0, 0.5, 4.0].iter().map(|v| i32::from(half::f16::from_f32(*v).to_bits())).collect(),
+            int32_data: [1.0_f32, -2.0, 0.5, 4.0]
+                .iter()
+                .map(|v| i32::from(half::f16::from_f32(*v).to_bits()))
+                .collect(),
             ..TensorProto::default()
         };
         let tensor = Tensor::from_proto(&typed).unwrap();
