@@ -13,4 +13,5 @@ pub mod model;
 pub mod prescan;
 pub mod proto;
 pub mod schema;
+pub mod shape;
 pub mod tensor;
