@@ -257,7 +257,7 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
 }
 
 /// Reads a value as `T`; the error's pointer leads to the field.
-fn read<T: serde::de::DeserializeOwned>(value: Option<Value>, pointer: &str) -> Result<T, SpecError> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(value: Option<Value>, pointer: &str) -> Result<T, SpecError> {
     let value = value.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path: String = error

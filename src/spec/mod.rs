@@ -6,6 +6,7 @@
 //! gets a new kind.
 
 pub mod attempt;
+pub mod compatibility;
 pub mod evaluate;
 pub mod failure;
 pub mod job;
@@ -13,5 +14,6 @@ pub mod observer;
 pub mod preprocess;
 pub mod prune;
 pub mod report;
+pub mod report_markdown;
 pub mod retrain;
 pub mod summary;
