@@ -145,6 +145,23 @@ pub async fn list(conn: &mut PgConnection, tenant: TenantId, page: PageRequest) 
     Ok(page.page(rows.into_iter().map(Model::from).collect(), |model| model.id))
 }
 
+/// The models that jobs made: job, step (0-based), model; by job and step.
+pub async fn made_by(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    jobs: &[Uuid],
+) -> Result<Vec<(Uuid, u32, Uuid)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select job_id as "job_id!", step as "step!", id from models
+           where tenant_id = $1 and job_id = any($2) order by job_id, step"#,
+        tenant.0,
+        jobs,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.job_id, row.step.unsigned_abs(), row.id)).collect())
+}
+
 /// Deletes a model; its blob is left to the collector.
 ///
 /// Errors: `NotFound`, `InUse` where an unfinished job uses it (the foreign key of `job_inputs` decides, so an enqueue at

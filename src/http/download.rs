@@ -1,0 +1,110 @@
+//! Content from the object store as a response: streamed, with a strong ETag, in parts where the client asks.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::conditional::{Answer, decide};
+use super::problem::{Problem, ProblemCode};
+use crate::store::object::Objects;
+
+/// Content that a client may fetch.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    pub sha256: &'a str,
+    pub size_bytes: u64,
+    /// Name of the file that a browser saves, without an ending.
+    pub name: &'a str,
+    /// The ending, with its dot.
+    pub ending: &'a str,
+}
+
+/// Answers a GET or HEAD of `content`.
+pub async fn respond(
+    objects: &Objects,
+    method: &Method,
+    headers: &HeaderMap,
+    content: Content<'_>,
+) -> Result<Response, Problem> {
+    let etag = format!("\"{}\"", content.sha256);
+    let answer = decide(method, headers, &etag, content.size_bytes);
+    // Lower-case hex and quotes are always a header value.
+    let etag = HeaderValue::try_from(etag).map_err(Problem::internal)?;
+    let mut response = match &answer {
+        Answer::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Answer::NotSatisfiable => {
+            let range = HeaderValue::try_from(format!("bytes */{}", content.size_bytes)).map_err(Problem::internal)?;
+            let detail = format!("The content has {} bytes.", content.size_bytes);
+            return Err(Problem::new(ProblemCode::RangeNotSatisfiable, detail).with_header(CONTENT_RANGE, range));
+        }
+        Answer::Full | Answer::Part(_) if method == Method::HEAD => described(content.size_bytes, Body::empty()),
+        Answer::Full => described(content.size_bytes, Body::from_stream(objects.get(content.sha256).await?)),
+        Answer::Part(range) => {
+            let body = Body::from_stream(objects.get_range(content.sha256, range.clone()).await?);
+            let mut response = described(range.end - range.start, body);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let text = format!("bytes {}-{}/{}", range.start, range.end - 1, content.size_bytes);
+            response.headers_mut().insert(CONTENT_RANGE, HeaderValue::try_from(text).map_err(Problem::internal)?);
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, etag);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Content behind an id never changes, but whether one may still read it does.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if answer != Answer::NotModified {
+        let disposition = attachment(content.name, content.ending);
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::try_from(disposition).map_err(Problem::internal)?);
+    }
+    Ok(response)
+}
+
+fn described(size_bytes: u64, body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (CONTENT_LENGTH, HeaderValue::from(size_bytes)),
+    ];
+    (headers, body).into_response()
+}
+
+/// `Content-Disposition` (RFC 6266): a plain name for old clients, the true one in UTF-8 beside it.
+fn attachment(name: &str, ending: &str) -> String {
+    let mut file: String =
+        name.chars().map(|c| if c.is_control() || matches!(c, '/' | '\\') { '_' } else { c }).collect();
+    if !file.ends_with(ending) {
+        file.push_str(ending);
+    }
+    let plain: String =
+        file.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '%') || c == ' ' { c } else { '_' }).collect();
+    if plain == file {
+        return format!("attachment; filename=\"{plain}\"");
+    }
+    let encoded: String = file
+        .bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => char::from(b).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_becomes_a_file_name_and_nothing_else() {
+        assert_eq!(attachment("resnet20", ".onnx"), "attachment; filename=\"resnet20.onnx\"");
+        assert_eq!(attachment("resnet20.onnx", ".onnx"), "attachment; filename=\"resnet20.onnx\"");
+        assert_eq!(attachment("../a\r\nb", ".onnx"), "attachment; filename=\".._a__b.onnx\"");
+        assert_eq!(
+            attachment("süß \"1\"", ".onnx"),
+            "attachment; filename=\"s__ _1_.onnx\"; filename*=UTF-8''s%C3%BC%C3%9F%20%221%22.onnx"
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! `/v1/models`: artifacts that were uploaded or that jobs made.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::download::{self, Content};
+use super::extract::{Id, Params, Tenant};
+use super::idempotent::{self, Held, IdempotencyKey, Turn, fingerprint};
+use super::page::{self, Page};
+use super::problem::Problem;
+use super::responses::{ContentProblems, DeleteProblems, ModelUploadProblems, OneProblems};
+use super::state::AppState;
+use super::upload::{self, Rules};
+use crate::spec::report::Certificate;
+use crate::spec::summary::ModelSummary;
+use crate::store::model::{self, Model, NewModel};
+use crate::store::spool::Spooled;
+use crate::store::tenant::TenantId;
+use crate::store::{blob, idempotency::StoredResponse};
+
+/// The routes of models; those that take uploads apart, since they have limits of their own.
+pub fn routes() -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
+    let quick = OpenApiRouter::new()
+        .routes(routes!(list_models))
+        .routes(routes!(get_model, delete_model))
+        .routes(routes!(get_model_content));
+    (quick, OpenApiRouter::new().routes(routes!(create_model)))
+}
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Model)]
+pub struct ModelBody {
+    pub id: Uuid,
+    /// As it was named when it was uploaded or made; not unique.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    pub size_bytes: u64,
+    pub created_at: DateTime<Utc>,
+    /// The model that it was made from; null for an upload.
+    pub parent_id: Option<Uuid>,
+    /// The job that made it; null for an upload.
+    pub job_id: Option<Uuid>,
+    /// The step of the job that made it (0-based); null for an upload.
+    pub step: Option<u32>,
+    /// Proof that a pruned model computes what it should.
+    pub certificate: Option<Certificate>,
+    #[serde(flatten)]
+    pub summary: ModelSummary,
+    pub links: ModelLinks,
+}
+
+/// Where to go from a model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelLinks {
+    #[serde(rename = "self")]
+    pub self_: String,
+    pub content: String,
+}
+
+impl From<Model> for ModelBody {
+    fn from(model: Model) -> Self {
+        let self_ = format!("/v1/models/{}", model.id);
+        Self {
+            id: model.id,
+            name: model.name,
+            sha256: model.blob.sha256,
+            size_bytes: model.blob.size_bytes,
+            created_at: model.created_at,
+            parent_id: model.lineage.map(|lineage| lineage.parent_id),
+            job_id: model.lineage.map(|lineage| lineage.job_id),
+            step: model.lineage.map(|lineage| lineage.step),
+            certificate: model.certificate,
+            summary: model.summary,
+            links: ModelLinks { content: format!("{self_}/content"), self_ },
+        }
+    }
+}
+
+/// Parameters of a model upload.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ModelUploadQuery {
+    /// Name of the model, 1 to 200 characters; the file's name in a form, else one made from the content.
+    name: Option<String>,
+}
+
+/// A form that uploads a model.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "stands for the form in openapi.yaml; the form itself is read as a stream")]
+pub struct ModelForm {
+    /// The ONNX file.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Upload a model
+///
+/// The body is the ONNX file itself, or a form with the file in `file`. The model is looked into before it is taken; what
+/// is unsound is refused with the place in `place`. Content that is there already is stored once.
+#[utoipa::path(
+    post, path = "/v1/models", tag = "models",
+    params(ModelUploadQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a repetition safe: it is answered as the first request was, for 24 hours.")),
+    request_body(content((Vec<u8> = "application/octet-stream"), (ModelForm = "multipart/form-data")), description = "The ONNX file"),
+    responses(
+        (status = 201, description = "The model", body = ModelBody, headers(("Location" = String, description = "Path of the model"))),
+        ModelUploadProblems,
+    ),
+)]
+async fn create_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Params(query): Params<ModelUploadQuery>,
+    key: IdempotencyKey,
+    request: Request,
+) -> Result<Response, Problem> {
+    let _place = state.upload_place().await?;
+    let received = upload::receive(&state.objects, Rules::model(&state.settings), request).await?;
+    let name = upload::name(query.name, &received, "model")?;
+    let asked = fingerprint("create_model", &[name.as_bytes(), received.file.blob().sha256.as_bytes()]);
+    let held = match key.take(&state, tenant, &asked).await? {
+        Turn::CarryOut(held) => held,
+        Turn::Answered(response) => return Ok(response),
+    };
+    let summary = state.launcher.inspect_model(received.file.path(), state.settings.model_limits).await?;
+    // From here on the request is carried out even where the client has gone: the object and its row belong together.
+    let publishing = publish(state, tenant, held, name, received.file, summary).in_current_span();
+    let stored = tokio::spawn(publishing).await;
+    idempotent::answer(&stored.map_err(Problem::internal)??)
+}
+
+async fn publish(
+    state: AppState,
+    tenant: TenantId,
+    held: Held,
+    name: String,
+    file: Spooled,
+    summary: ModelSummary,
+) -> Result<StoredResponse, Problem> {
+    let mut connection = state.connection().await?;
+    let blob = blob::store(&mut connection, &state.objects, file).await?;
+    drop(connection);
+    let new = NewModel { id: Uuid::now_v7(), name, blob, summary, lineage: None, certificate: None };
+    let mut transaction = state.database.pool().begin().await?;
+    let model = model::insert(&mut transaction, tenant, &new).await?;
+    let response = idempotent::created(StatusCode::CREATED, &ModelBody::from(model))?;
+    held.complete(&mut transaction, &response).await?;
+    transaction.commit().await?;
+    held.committed();
+    tracing::info!(model.id = %new.id, model.size_bytes = new.blob.size_bytes, "Model `{}` uploaded", new.name);
+    Ok(response)
+}
+
+/// Parameters of a list of models.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ModelListQuery {
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List models
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/v1/models", tag = "models", params(ModelListQuery),
+    responses((status = 200, description = "A page of models", body = Page<ModelBody>)),
+)]
+async fn list_models(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Params(query): Params<ModelListQuery>,
+) -> Result<Json<Page<ModelBody>>, Problem> {
+    let page = page::request(query.limit, query.cursor.as_deref())?;
+    let rows = model::list(&mut *state.connection().await?, tenant, page).await?;
+    Ok(Json(Page::of(rows, ModelBody::from)))
+}
+
+/// Read a model
+#[utoipa::path(
+    get, path = "/v1/models/{id}", tag = "models", params(("id" = Uuid, Path, description = "Id of the model")),
+    responses((status = 200, description = "The model", body = ModelBody), OneProblems),
+)]
+async fn get_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id,
+) -> Result<Json<ModelBody>, Problem> {
+    let model = model::get(&mut *state.connection().await?, tenant, id).await?;
+    Ok(Json(model.into()))
+}
+
+/// Delete a model
+///
+/// Refused while an unfinished job uses it. Models that were made from it stay.
+#[utoipa::path(
+    delete, path = "/v1/models/{id}", tag = "models", params(("id" = Uuid, Path, description = "Id of the model")),
+    responses((status = 204, description = "The model is gone"), DeleteProblems),
+)]
+async fn delete_model(State(state): State<AppState>, Tenant(tenant): Tenant, Id(id): Id) -> Result<StatusCode, Problem> {
+    model::delete(&mut *state.connection().await?, tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Download a model
+///
+/// The ONNX file. `ETag` is its SHA-256; `Range`, `If-Range` and `If-None-Match` work, so that a broken download can be
+/// taken up again.
+#[utoipa::path(
+    get, path = "/v1/models/{id}/content", tag = "models",
+    params(
+        ("id" = Uuid, Path, description = "Id of the model"),
+        ("Range" = Option<String>, Header, description = "One range of bytes", example = "bytes=0-1023"),
+        ("If-Range" = Option<String>, Header, description = "`ETag` that the range belongs to"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of what the client has"),
+    ),
+    responses(
+        (status = 200, description = "The whole file", body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("ETag" = String, description = "SHA-256 of the file"), ("Content-Disposition" = String, description = "Name of the file"))),
+        (status = 206, description = "The range", body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("Content-Range" = String, description = "The range and the size of the file"))),
+        (status = 304, description = "The client has it"),
+        ContentProblems,
+    ),
+)]
+async fn get_model_content(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let model = model::get(&mut *state.connection().await?, tenant, id).await?;
+    let content = Content {
+        sha256: &model.blob.sha256,
+        size_bytes: model.blob.size_bytes,
+        name: &model.name,
+        ending: ".onnx",
+    };
+    download::respond(&state.objects, &method, &headers, content).await
+}

@@ -1,0 +1,222 @@
+//! Receives an upload: body to spool file, hashed on the way, never held in memory. Knows of sizes, times and forms; what
+//! the bytes mean is found out by an inspecting child.
+
+use std::time::Duration;
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::Instant;
+
+use super::extract::media_type;
+use super::problem::{Problem, ProblemCode, ProblemItem};
+use super::state::HttpSettings;
+use crate::store::object::Objects;
+use crate::store::spool::{SpoolWriter, Spooled};
+
+/// Longest form field beside the file.
+const FIELD_BYTES: usize = 64 << 10;
+/// Longest name of a model or dataset, in characters.
+pub const LONGEST_NAME: usize = 200;
+
+/// What an upload may consist of.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Largest file.
+    pub file_bytes: u64,
+    /// Form fields that may stand beside `file`.
+    pub fields: &'static [&'static str],
+    /// Longest silence.
+    pub idle_time: Duration,
+    /// Longest upload as a whole.
+    pub time: Duration,
+}
+
+impl Rules {
+    /// The rules of models.
+    pub fn model(settings: &HttpSettings) -> Self {
+        Self {
+            file_bytes: settings.model_bytes,
+            fields: &[],
+            idle_time: settings.upload_idle_time,
+            time: settings.upload_time,
+        }
+    }
+
+    /// The rules of datasets.
+    pub fn dataset(settings: &HttpSettings) -> Self {
+        Self { file_bytes: settings.dataset_bytes, fields: &["preprocess"], ..Self::model(settings) }
+    }
+}
+
+/// An upload that has arrived as a whole. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Received {
+    pub file: Spooled,
+    /// File name that a form gave.
+    pub file_name: Option<String>,
+    /// The other fields of a form.
+    pub fields: Vec<(String, Bytes)>,
+}
+
+/// Receives a raw body or a form.
+///
+/// Errors: a type that is not taken, a body that is too large, too slow or broken off, a full disk. Nothing stays behind.
+pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Result<Received, Problem> {
+    let clock = Clock { idle_time: rules.idle_time, end: Instant::now() + rules.time };
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match media_type(request.headers()).as_deref() {
+        None | Some("application/octet-stream" | "application/zip") => {
+            if declared.is_some_and(|size| size > rules.file_bytes) {
+                return Err(too_large(rules.file_bytes));
+            }
+            let body = request.into_body().into_data_stream();
+            let file = spool(objects, rules.file_bytes, clock, body, |error| broken(&error)).await?;
+            if declared.is_some_and(|size| size != file.blob().size_bytes) {
+                return Err(Problem::new(ProblemCode::InvalidBody, "The body ended before its `Content-Length`."));
+            }
+            Ok(Received { file, file_name: None, fields: Vec::new() })
+        }
+        Some("multipart/form-data") => {
+            let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
+                Problem::new(ProblemCode::InvalidBody, rejection.body_text())
+            })?;
+            receive_form(objects, rules, clock, form).await
+        }
+        Some(other) => Err(Problem::new(
+            ProblemCode::UnsupportedMediaType,
+            format!(
+                "Send the file itself as `application/octet-stream`, or a `multipart/form-data` with a field `file`, not \
+                 `{other}`."
+            ),
+        )),
+    }
+}
+
+async fn receive_form(
+    objects: &Objects,
+    rules: Rules,
+    clock: Clock,
+    mut form: Multipart,
+) -> Result<Received, Problem> {
+    let mut file = None;
+    let mut file_name = None;
+    let mut fields: Vec<(String, Bytes)> = Vec::new();
+    while let Some(field) = clock.wait(form.next_field()).await?.map_err(|error| broken_form(&error))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if name == "file" && file.is_none() {
+            file_name = field.file_name().map(str::to_owned);
+            let spooled = spool(objects, rules.file_bytes, clock, field, |error| broken_form(&error)).await?;
+            file = Some(spooled);
+        } else if rules.fields.contains(&name.as_str()) && !fields.iter().any(|(known, _)| *known == name) {
+            fields.push((name, small_field(clock, field).await?));
+        } else {
+            let known = rules.fields.iter().fold("`file`".to_owned(), |list, field| format!("{list}, `{field}`"));
+            let detail = format!("The form has a field `{name}` too many; it takes {known}, each once.");
+            return Err(Problem::new(ProblemCode::InvalidBody, detail));
+        }
+    }
+    let file = file.ok_or_else(|| Problem::new(ProblemCode::InvalidBody, "The form has no field `file`."))?;
+    Ok(Received { file, file_name, fields })
+}
+
+async fn small_field(clock: Clock, mut field: Field<'_>) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = clock.wait(field.chunk()).await?.map_err(|error| broken_form(&error))? {
+        if bytes.len() + chunk.len() > FIELD_BYTES {
+            return Err(too_large(FIELD_BYTES as u64));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// Writes a stream to a spool file; a file that is not finished vanishes.
+async fn spool<E>(
+    objects: &Objects,
+    most_bytes: u64,
+    clock: Clock,
+    stream: impl Stream<Item = Result<Bytes, E>>,
+    broken: impl Fn(E) -> Problem,
+) -> Result<Spooled, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let mut writer: SpoolWriter = objects.spool().await?;
+    while let Some(chunk) = clock.wait(stream.next()).await? {
+        let chunk = chunk.map_err(&broken)?;
+        if writer.size_bytes() + chunk.len() as u64 > most_bytes {
+            return Err(too_large(most_bytes));
+        }
+        writer.write(&chunk).await?;
+    }
+    Ok(writer.finish().await?)
+}
+
+/// Bounds how long bytes are waited for.
+#[derive(Clone, Copy)]
+struct Clock {
+    idle_time: Duration,
+    end: Instant,
+}
+
+impl Clock {
+    async fn wait<T>(self, next: impl Future<Output = T>) -> Result<T, Problem> {
+        let until = self.end.min(Instant::now() + self.idle_time);
+        tokio::time::timeout_at(until, next)
+            .await
+            .map_err(|_| Problem::new(ProblemCode::UploadTimedOut, "The body came too slowly; send it again."))
+    }
+}
+
+fn too_large(most_bytes: u64) -> Problem {
+    Problem::new(ProblemCode::BodyTooLarge, format!("The server takes at most {most_bytes} bytes here."))
+}
+
+fn broken(error: &axum::Error) -> Problem {
+    Problem::new(ProblemCode::InvalidBody, "The body broke off.").caused_by(error.to_string())
+}
+
+fn broken_form(error: &MultipartError) -> Problem {
+    let code = match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::BodyTooLarge,
+        _ => ProblemCode::InvalidBody,
+    };
+    Problem::new(code, error.body_text())
+}
+
+/// The name under which an upload is kept: the one asked for, the file's own, or one made from the content.
+pub fn name(asked: Option<String>, received: &Received, kind: &str) -> Result<String, Problem> {
+    if let Some(asked) = asked {
+        return match name_defect(&asked) {
+            Some(defect) => Err(Problem::parameter("name", defect)),
+            None => Ok(asked),
+        };
+    }
+    let own = received.file_name.as_deref().and_then(|name| name.rsplit(['/', '\\']).next());
+    match own {
+        Some(own) if name_defect(own).is_none() => Ok(own.to_owned()),
+        _ => Ok(format!("{kind}-{}", received.file.blob().sha256.get(..12).unwrap_or_default())),
+    }
+}
+
+/// What is wrong with a name, if anything.
+pub fn name_defect(name: &str) -> Option<String> {
+    let length = name.chars().count();
+    if length == 0 || length > LONGEST_NAME {
+        return Some(format!("must have 1 to {LONGEST_NAME} characters, has {length}"));
+    }
+    name.chars().any(char::is_control).then(|| "must not hold control characters".into())
+}
+
+/// A form field or parameter that holds JSON.
+pub fn json_field<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Problem> {
+    let wrong = |place: String, detail: String| {
+        let item = ProblemItem { pointer: None, parameter: Some(format!("{name}{place}")), detail };
+        Problem::pointing(ProblemCode::InvalidRequest, vec![item])
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| wrong(String::new(), format!("is not JSON: {error}")))?;
+    crate::spec::job::read(Some(value), "").map_err(|error| wrong(error.pointer, error.message))
+}
