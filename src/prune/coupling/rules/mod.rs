@@ -1,0 +1,78 @@
+//! What each operator says about the axes of its tensors. One family a file, one list; an operator that is not listed
+//! freezes what it touches.
+
+mod contraction;
+mod elementwise;
+mod gather;
+mod joining;
+mod normalization;
+mod padding;
+mod pooling;
+mod reduction;
+mod reshaping;
+mod shape;
+
+pub use contraction::WINDOW;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::site::{Ruling, Site};
+
+/// States the relations of one node.
+pub type Rule = fn(&mut Site<'_, '_>) -> Ruling;
+
+/// The rules of every family, by operator of the default domain.
+pub static RULES: LazyLock<HashMap<&'static str, Rule>> = LazyLock::new(|| {
+    [
+        contraction::RULES,
+        elementwise::RULES,
+        gather::RULES,
+        joining::RULES,
+        normalization::RULES,
+        padding::RULES,
+        pooling::RULES,
+        reduction::RULES,
+        reshaping::RULES,
+        shape::RULES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+});
+
+/// Applies the rule of the site's operator, or freezes what it touches.
+pub fn apply(site: &mut Site<'_, '_>) {
+    let node = site.node();
+    let rule = if node.operator_domain().is_empty() { RULES.get(node.op_type()) } else { None };
+    let ruling = match rule {
+        Some(rule) => rule(site),
+        None => Err(format!("there is no coupling rule for {}", node.op_type()).into()),
+    };
+    if let Err(refusal) = ruling {
+        site.refuse(&refusal.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_operator_is_listed_twice_and_none_of_the_promised_is_missing() {
+        let families = [
+            contraction::RULES, elementwise::RULES, gather::RULES, joining::RULES, normalization::RULES, padding::RULES,
+            pooling::RULES, reduction::RULES, reshaping::RULES, shape::RULES,
+        ];
+        assert_eq!(families.iter().map(|family| family.len()).sum::<usize>(), RULES.len());
+        for promised in [
+            "Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Relu", "Sigmoid", "Clip", "PRelu",
+            "Where", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Slice", "Pad",
+            "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "ReduceMean", "ReduceSum", "ReduceMax", "Identity",
+            "Dropout", "Cast", "Constant", "ConstantOfShape", "Shape", "Expand", "Gather",
+        ] {
+            assert!(RULES.contains_key(promised), "{promised} has no rule");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Operators that make values out of sizes, and constants. What their elements depend on is followed in
+//! [`super::super::sizes`]; their axes are tied to nothing.
+
+use super::super::site::{Ruling, Site};
+use super::Rule;
+
+pub const RULES: &[(&str, Rule)] =
+    &[("Constant", nothing), ("ConstantOfShape", nothing), ("Shape", nothing), ("Size", nothing)];
+
+fn nothing(_: &mut Site<'_, '_>) -> Ruling {
+    Ok(())
+}

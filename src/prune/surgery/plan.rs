@@ -1,0 +1,84 @@
+//! A cut as a value: what is removed from which constant, and which numbers in the graph change with it.
+//!
+//! A plan names everything it touches and can be applied to the model that it was made for without knowing why.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::onnx::graph::NodeIndex;
+
+/// A structured cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// Constants that lose indices, in the order of their first use.
+    pub tensors: Vec<TensorCut>,
+    /// Shape constants with new elements: targets of reshapes, bounds of slices, pads, sizes of splits.
+    pub numbers: Vec<NumbersRewrite>,
+    /// Attributes with new integers.
+    pub attributes: Vec<AttributeRewrite>,
+}
+
+/// A constant that loses indices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TensorCut {
+    /// Name in the original.
+    pub tensor: String,
+    /// Name in the cut model: the same, or a new one where other uses of the constant need another cut.
+    pub becomes: String,
+    /// The inputs that read it under the new name; empty where the name stays.
+    #[serde(default)]
+    pub uses: Vec<InputSlot>,
+    pub axes: Vec<AxisCut>,
+}
+
+/// An input of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct InputSlot {
+    /// Position of the node in the graph.
+    #[schema(value_type = u64)]
+    pub node: NodeIndex,
+    /// Operator and name, for people.
+    pub label: String,
+    pub slot: usize,
+}
+
+/// The indices that an axis loses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AxisCut {
+    pub axis: usize,
+    /// Size before.
+    pub size: usize,
+    /// Ascending.
+    pub removed: Vec<u32>,
+}
+
+/// New elements of a shape constant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NumbersRewrite {
+    /// The inputs that read the new elements.
+    pub uses: Vec<InputSlot>,
+    /// Name of the constant in the original; `None` where the input was left out.
+    pub was: Option<String>,
+    /// Name in the cut model.
+    pub becomes: String,
+    pub elements: Vec<i64>,
+}
+
+/// New integers of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AttributeRewrite {
+    #[schema(value_type = u64)]
+    pub node: NodeIndex,
+    pub label: String,
+    pub attribute: String,
+    /// `None` removes the attribute; one integer or a list as it was before.
+    pub integers: Option<Vec<i64>>,
+}
+
+impl AxisCut {
+    /// The indices that stay, ascending.
+    pub fn kept(&self) -> Vec<u32> {
+        let mut removed = self.removed.iter().copied().peekable();
+        (0..self.size as u32).filter(|index| removed.next_if_eq(index).is_none()).collect()
+    }
+}
