@@ -1,0 +1,9 @@
+//! Rows and blobs against a real database and a real folder.
+
+mod collector;
+mod deletion;
+mod idempotency;
+mod object;
+mod page;
+mod retention;
+mod setup;
