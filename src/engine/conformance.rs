@@ -108,9 +108,7 @@ fn an_empty_batch_and_a_scalar_are_tensors_too() {
 #[test]
 fn every_element_type_passes_unchanged() {
     use DataType::{Bfloat16, Bool, Double, Float, Float16, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64};
-    for dtype in
-        [Float, Double, Float16, Bfloat16, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Bool]
-    {
+    for dtype in [Float, Double, Float16, Bfloat16, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Bool] {
         let mut b = GraphBuilder::new("copy");
         let x = b.input("x", dtype, &["n".into()]);
         let y = b.node("Identity", &[&x], &[]);

@@ -44,6 +44,5 @@ pub trait Session: Send {
     fn run(&mut self, feeds: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError>;
 }
 
-
 #[cfg(test)]
 mod conformance;

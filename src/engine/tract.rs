@@ -158,9 +158,7 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn to_tract(tensor: &Tensor) -> TractResult<TractTensor> {
-    fn copy<T: Datum + bytemuck::AnyBitPattern + bytemuck::NoUninit>(
-        tensor: &Tensor,
-    ) -> TractResult<TractTensor> {
+    fn copy<T: Datum + bytemuck::AnyBitPattern + bytemuck::NoUninit>(tensor: &Tensor) -> TractResult<TractTensor> {
         match bytemuck::try_cast_slice::<u8, T>(&tensor.data) {
             Ok(elements) => TractTensor::from_shape(&tensor.shape, elements),
             Err(_) => {

@@ -64,6 +64,9 @@ pub struct DatasetSummary {
     pub class_names: Vec<String>,
     /// Preprocessing kept with the dataset.
     pub preprocess: Option<Preprocess>,
+    /// What the inspection found worth telling: files of the archive that are not part of the dataset.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Kind of dataset file.
