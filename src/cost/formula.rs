@@ -59,7 +59,13 @@ pub fn formula(node: &NodeProto, rank: &dyn Fn(&str) -> Option<usize>) -> Result
         "QLinearMatMul" if plain => matrices(0, input_rank(0)?, output_rank()?),
         "LSTM" | "GRU" | "RNN" if plain => recurrent(input_rank(0)?, input_rank(1)?, input_rank(2)?)?,
         "Einsum" if plain => einsum(node)?,
-        "Attention" | "MultiHeadAttention" | "GroupQueryAttention" | "QAttention" | "DeformConv" | "FusedMatMul" | "MatMulNBits" => {
+        "Attention"
+        | "MultiHeadAttention"
+        | "GroupQueryAttention"
+        | "QAttention"
+        | "DeformConv"
+        | "FusedMatMul"
+        | "MatMulNBits" => {
             return Err(format!("the multiply-accumulates of {} are not counted", node.label()));
         }
         "If" | "Loop" | "Scan" if plain && node.subgraphs().any(|graph| graph.node.iter().any(multiplies)) => {
@@ -119,10 +125,19 @@ mod tests {
     #[test]
     fn a_body_that_multiplies_is_not_free() {
         use crate::onnx::proto::{AttributeProto, GraphProto};
-        let node = |op: &str| NodeProto { op_type: Some(op.into()), input: vec!["a".into(), "b".into()], output: vec!["y".into()], ..NodeProto::default() };
+        let node = |op: &str| NodeProto {
+            op_type: Some(op.into()),
+            input: vec!["a".into(), "b".into()],
+            output: vec!["y".into()],
+            ..NodeProto::default()
+        };
         let body = GraphProto { node: vec![node("MatMul")], ..GraphProto::default() };
         let mut branch = node("If");
-        branch.attribute.push(AttributeProto { name: Some("then_branch".into()), g: Some(body), ..AttributeProto::default() });
+        branch.attribute.push(AttributeProto {
+            name: Some("then_branch".into()),
+            g: Some(body),
+            ..AttributeProto::default()
+        });
         assert!(formula(&branch, &|_| Some(2)).is_err());
         assert_eq!(formula(&node("Relu"), &|_| Some(2)), Ok(None));
     }

@@ -2,11 +2,13 @@
 
 pub mod formula;
 mod parameters;
+mod size;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use formula::{Extent, Formula, formula};
 pub use parameters::{Parameters, is_parameter, parameters};
+pub use size::size;
 
 use crate::onnx::graph::NodeIndex;
 use crate::onnx::model::Model;
@@ -57,7 +59,9 @@ impl OpenSizes {
         size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| {
             let open = dim.symbols().into_iter().find(|symbol| !self.sizes.contains_key(*symbol));
             match open {
-                Some(symbol @ Symbol::Named(_)) => format!("the size of axis `{symbol}` is open: give `example_shapes`"),
+                Some(symbol @ Symbol::Named(_)) => {
+                    format!("the size of axis `{symbol}` is open: give `example_shapes`")
+                }
                 _ => format!("the size {dim} is known only when the model runs"),
             }
         })
@@ -70,7 +74,10 @@ impl OpenSizes {
 pub fn macs(model: &Model, examples: &ExampleShapes) -> Result<u64, String> {
     let inferred = crate::onnx::shape::infer(model);
     let nodes = macs_by_node(model, &inferred, examples)?;
-    nodes.iter().try_fold(0_u64, |total, node| total.checked_add(node.macs)).ok_or_else(|| "they are more than can be counted".into())
+    nodes
+        .iter()
+        .try_fold(0_u64, |total, node| total.checked_add(node.macs))
+        .ok_or_else(|| "they are more than can be counted".into())
 }
 
 /// The same, node by node; nodes that cost nothing are left out.
@@ -79,7 +86,8 @@ pub fn macs_by_node(model: &Model, inferred: &Inferred, examples: &ExampleShapes
     let mut found = Vec::new();
     for (index, node) in model.graph_proto().node.iter().enumerate() {
         let domain = node.operator_domain();
-        if model.proto.functions.iter().any(|function| function.name() == node.op_type() && function.domain() == domain) {
+        if model.proto.functions.iter().any(|function| function.name() == node.op_type() && function.domain() == domain)
+        {
             return Err(format!("what the function behind {} costs is not counted", node.label()));
         }
         let Some(formula) = formula(node, &|name| inferred.rank(name))? else { continue };
@@ -88,13 +96,18 @@ pub fn macs_by_node(model: &Model, inferred: &Inferred, examples: &ExampleShapes
                 Extent::Input { slot, axis } => (node.input_name(slot).unwrap_or_default(), axis),
                 Extent::Output { slot, axis } => (node.output.get(slot).map_or("", String::as_str), axis),
             };
-            let dim = inferred.dims(name).and_then(|dims| dims.get(axis)).ok_or_else(|| format!("the shape of `{name}` is unknown"))?;
+            let dim = inferred
+                .dims(name)
+                .and_then(|dims| dims.get(axis))
+                .ok_or_else(|| format!("the shape of `{name}` is unknown"))?;
             open.resolve(dim)
         };
         let mut macs = 0_u64;
         for product in &formula.products {
             let product = product.iter().try_fold(1_u64, |product, extent| {
-                product.checked_mul(size(extent)?).ok_or_else(|| format!("the multiply-accumulates of {} overflow", node.label()))
+                product
+                    .checked_mul(size(extent)?)
+                    .ok_or_else(|| format!("the multiply-accumulates of {} overflow", node.label()))
             })?;
             macs = macs.saturating_add(product);
         }
@@ -120,8 +133,11 @@ mod tests {
         let mut b = GraphBuilder::new("net");
         let x = b.input("x", DataType::Float, &["n".into(), 4.into(), 8.into(), 8.into()]);
         let w = b.constant(&zeros(&[6, 2, 3, 3]));
-        let attributes =
-            [("group", Attribute::Int(2)), ("strides", Attribute::Ints(vec![2, 2])), ("pads", Attribute::Ints(vec![1; 4]))];
+        let attributes = [
+            ("group", Attribute::Int(2)),
+            ("strides", Attribute::Ints(vec![2, 2])),
+            ("pads", Attribute::Ints(vec![1; 4])),
+        ];
         let y = b.node("Conv", &[&x, &w], &attributes);
         let y = b.node("Flatten", &[&y], &[]);
         let v = b.constant(&zeros(&[96, 10]));

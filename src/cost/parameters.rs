@@ -61,20 +61,25 @@ fn tensor(proto: &TensorProto, total: &mut Parameters) {
 
 /// Whether constants of this type hold parameters.
 pub fn is_parameter(dtype: DataType) -> bool {
-    !matches!(dtype, DataType::Int32 | DataType::Int64 | DataType::Uint32 | DataType::Uint64 | DataType::Bool | DataType::String)
+    !matches!(
+        dtype,
+        DataType::Int32 | DataType::Int64 | DataType::Uint32 | DataType::Uint64 | DataType::Bool | DataType::String
+    )
 }
 
 fn nonzero(tensor: &Tensor, dtype: DataType) -> u64 {
     match tensor.to_f32() {
         Ok(values) => values.iter().filter(|value| **value != 0.0).count() as u64,
         Err(_) if dtype.bits() % 8 == 0 => {
-            tensor.data.chunks_exact(dtype.bits() / 8).filter(|element| element.iter().any(|byte| *byte != 0)).count() as u64
+            tensor.data.chunks_exact(dtype.bits() / 8).filter(|element| element.iter().any(|byte| *byte != 0)).count()
+                as u64
         }
         // Packed elements narrower than a byte: each nibble or pair of bits for itself.
         Err(_) => {
             let bits = dtype.bits();
             let mask = (1_u16 << bits.min(8)) - 1;
-            (0..tensor.len()).filter(|i| (u16::from(tensor.data[i * bits / 8]) >> (i * bits % 8)) & mask != 0).count() as u64
+            (0..tensor.len()).filter(|i| (u16::from(tensor.data[i * bits / 8]) >> (i * bits % 8)) & mask != 0).count()
+                as u64
         }
     }
 }

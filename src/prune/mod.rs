@@ -1,8 +1,147 @@
-//! Makes models smaller: which channels go together, which matter least, what goes, and proof that what is left computes
-//! what it should.
+//! Makes models smaller: which channels go together ([`coupling`]), which matter least ([`importance`]), what goes
+//! ([`allocate`]), the cut ([`surgery`]) and proof that what is left computes what it should ([`certify`]).
+//!
+//! Knows nothing of jobs, files or data sets. A model goes in, a smaller model with its report comes out; nothing comes
+//! out without a certificate.
 
 mod allocate;
 mod certify;
 mod coupling;
+mod error;
 mod importance;
+mod structured;
 mod surgery;
+mod unstructured;
+
+#[cfg(test)]
+mod real_models;
+
+pub use error::PruneError;
+pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
+
+use crate::cost;
+use crate::onnx::graph::Graph;
+use crate::onnx::model::Model;
+use crate::onnx::shape::Inferred;
+use crate::spec::job::Stage;
+use crate::spec::prune::{Criterion, Method, PruneSpec, Target};
+use crate::spec::report::PruneReport;
+
+/// A pruned model.
+#[derive(Clone, Debug)]
+pub struct Pruned {
+    pub model: Model,
+    /// What was cut; `None` where only values changed.
+    pub plan: Option<Plan>,
+    pub report: PruneReport,
+    /// Things worth knowing that are not failures, each a sentence.
+    pub findings: Vec<String>,
+}
+
+/// Prunes a model and certifies the result. `entered` hears of each stage.
+///
+/// Errors: the target cannot be reached, the model cannot be read or run, or the result is not what it should be.
+pub fn prune(model: &Model, spec: &PruneSpec, threads: usize, entered: &dyn Fn(Stage)) -> Result<Pruned, PruneError> {
+    entered(Stage::Pruning);
+    let inferred = crate::onnx::shape::infer(model);
+    let graph = model.graph();
+    let run = Run { model, graph: &graph, inferred: &inferred, spec, threads, entered };
+    match spec.method {
+        Method::Structured => run.structured(),
+        Method::Unstructured => run.unstructured(),
+    }
+}
+
+/// The structured cut alone, without its certificate: for measurements.
+///
+/// Errors: as [`prune`], but for those of the certificate.
+pub fn cut_without_certificate(model: &Model, spec: &PruneSpec) -> Result<(Model, Plan), PruneError> {
+    let inferred = crate::onnx::shape::infer(model);
+    let cut = structured::cut(model, &model.graph(), &inferred, spec)?;
+    Ok((cut.model, cut.plan))
+}
+
+struct Run<'a> {
+    model: &'a Model,
+    graph: &'a Graph<'a>,
+    inferred: &'a Inferred,
+    spec: &'a PruneSpec,
+    threads: usize,
+    entered: &'a dyn Fn(Stage),
+}
+
+impl Run<'_> {
+    fn structured(&self) -> Result<Pruned, PruneError> {
+        let cut = structured::cut(self.model, self.graph, self.inferred, self.spec)?;
+        (self.entered)(Stage::Certifying);
+        let tailor = surgery::Tailor::new(self.model, self.graph, self.inferred, &cut.coupling, &cut.selection);
+        let certificate = self.subject(&cut.model).masked_equivalence(&tailor, &cut.plan)?;
+        let mut findings = Vec::new();
+        if certificate.vacuous_on_own_weights {
+            findings.push(
+                "the removed channels did not reach the outputs on the certificate's inputs; it was repeated with random weights"
+                    .to_owned(),
+            );
+        }
+        let size_before = cost::size(self.model, &self.spec.example_shapes);
+        let report = PruneReport {
+            method: "structured".into(),
+            criterion: name_of(self.spec.criterion).into(),
+            removed: cut.removed(),
+            groups: cut.groups(),
+            coverage_parameters: cut.coverage(self.graph, size_before.parameters),
+            frozen: cut.coupling.frozen.clone(),
+            size_before,
+            size_after: cost::size(&cut.model, &self.spec.example_shapes),
+            certificate,
+            notes: cut.notes,
+        };
+        Ok(Pruned { model: cut.model, plan: Some(cut.plan), report, findings })
+    }
+
+    fn unstructured(&self) -> Result<Pruned, PruneError> {
+        let (Target::Sparsity(share) | Target::ChannelsRemoved(share)) = self.spec.target else {
+            return Err(allocate::AllocateError::MacsUnknown("zeros do not change them; give `sparsity`".into()).into());
+        };
+        let exclude = structured::globs(&self.spec.exclude)?;
+        let sparse = unstructured::sparsify(self.model, share, self.spec.criterion, self.spec.seed, &exclude)?;
+        (self.entered)(Stage::Certifying);
+        let certificate = self.subject(&sparse.model).verified()?;
+        let size_before = cost::size(self.model, &self.spec.example_shapes);
+        let report = PruneReport {
+            method: "unstructured".into(),
+            criterion: name_of(self.spec.criterion).into(),
+            removed: sparse.zeros as f64 / sparse.prunable.max(1) as f64,
+            groups: Vec::new(),
+            coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
+            frozen: Vec::new(),
+            size_before,
+            size_after: cost::size(&sparse.model, &self.spec.example_shapes),
+            certificate,
+            notes: vec![
+                "zeros make the file smaller only when it is compressed, and no runtime here computes less".into(),
+            ],
+        };
+        Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })
+    }
+
+    fn subject<'s>(&'s self, candidate: &'s Model) -> certify::Subject<'s> {
+        certify::Subject {
+            original: self.model,
+            graph: self.graph,
+            inferred: self.inferred,
+            candidate,
+            examples: &self.spec.example_shapes,
+            threads: self.threads,
+            seed: self.spec.seed,
+        }
+    }
+}
+
+fn name_of(criterion: Criterion) -> &'static str {
+    match criterion {
+        Criterion::L1 => "l1",
+        Criterion::L2 => "l2",
+        Criterion::Random => "random",
+    }
+}

@@ -17,7 +17,9 @@ struct Product {
 
 impl Product {
     fn of(&self, widths: &[u32]) -> u64 {
-        self.leaves.iter().fold(self.constant, |product, leaf| product.saturating_mul(u64::from(widths[*leaf as usize])))
+        self.leaves
+            .iter()
+            .fold(self.constant, |product, leaf| product.saturating_mul(u64::from(widths[*leaf as usize])))
     }
 }
 
@@ -80,7 +82,12 @@ impl Budget {
                         }
                     };
                     let axis = tensor.and_then(|id| coupling.tensors[*id].axes.as_ref()?.get(axis));
-                    multiply(&mut product, axis.ok_or_else(|| format!("the shape of `{name}` is unknown"))?, coupling, open)?;
+                    multiply(
+                        &mut product,
+                        axis.ok_or_else(|| format!("the shape of `{name}` is unknown"))?,
+                        coupling,
+                        open,
+                    )?;
                 }
                 budget.add(product);
             }

@@ -58,7 +58,7 @@ impl Allocation<'_> {
         };
         let (mut low, mut high) = (0, order.len());
         let most = selection(high);
-        if !measure.is_met(&most) {
+        if !measure.is_met(&most) || (order.is_empty() && measure.wants_something()) {
             return Err(measure.unreachable(&most, self.coupling));
         }
         let mut best = most;
@@ -154,6 +154,13 @@ impl Measure<'_> {
         }
     }
 
+    fn wants_something(&self) -> bool {
+        match self.kind {
+            Kind::Removed { .. } => self.share > 0.0,
+            Kind::Kept { .. } => self.share < 1.0,
+        }
+    }
+
     fn reached(&self, selection: &Selection) -> f64 {
         match &self.kind {
             Kind::Removed { units } => selection.count() as f64 / (*units).max(1) as f64,
@@ -181,7 +188,11 @@ fn because(coupling: &Coupling) -> String {
     let reasons: Vec<String> = counts
         .iter()
         .take(3)
-        .map(|((reason, operator), _)| if operator.is_empty() { (*reason).to_owned() } else { format!("{operator}: {reason}") })
+        .map(
+            |((reason, operator), _)| {
+                if operator.is_empty() { (*reason).to_owned() } else { format!("{operator}: {reason}") }
+            },
+        )
         .collect();
     if reasons.is_empty() { String::new() } else { format!(" (left alone: {})", reasons.join("; ")) }
 }

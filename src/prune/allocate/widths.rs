@@ -82,7 +82,9 @@ impl Rounding {
                 for part in &axis.parts {
                     let Part::Leaf(leaf) = part else { continue };
                     let others = axis.parts.iter().filter(|other| *other != part).map(|other| match other {
-                        Part::Leaf(other) if !coupling.is_cuttable(*other) => coupling.leaves[*other as usize].size as u32,
+                        Part::Leaf(other) if !coupling.is_cuttable(*other) => {
+                            coupling.leaves[*other as usize].size as u32
+                        }
                         _ => 1,
                     });
                     let step = multiple / gcd(multiple, others.fold(1, u32::saturating_mul));

@@ -151,8 +151,11 @@ impl Factors {
                 (Some(a), Some(b)) => a <= b,
                 _ => a.order(&b) == Some(true),
             };
-            let (queue, taken, product) =
-                if take_left { (&mut *left, &mut misfit.left, &mut a) } else { (&mut *right, &mut misfit.right, &mut b) };
+            let (queue, taken, product) = if take_left {
+                (&mut *left, &mut misfit.left, &mut a)
+            } else {
+                (&mut *right, &mut misfit.right, &mut b)
+            };
             let Some(factor) = self.front(queue) else {
                 misfit.left.extend(self.leaves(&left.drain(..).collect::<Vec<_>>()));
                 misfit.right.extend(self.leaves(&right.drain(..).collect::<Vec<_>>()));

@@ -181,14 +181,16 @@ fn freeze_wishes(relations: &mut Relations<'_>, wishes: &Wishes) {
         }
     }
     for tensor in 0..relations.tensors.len() {
-        if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.is_match(&relations.tensors[tensor].name) {
+        if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.is_match(&relations.tensors[tensor].name)
+        {
             relations.freeze_tensor(tensor, None, "it is excluded");
         }
     }
     for hold in &wishes.holds {
         for tensor in 0..relations.tensors.len() {
             if relations.tensors[tensor].name == hold.value
-                && let Some(axis) = relations.tensors[tensor].axes.as_ref().and_then(|axes| axes.get(hold.axis)).copied()
+                && let Some(axis) =
+                    relations.tensors[tensor].axes.as_ref().and_then(|axes| axes.get(hold.axis)).copied()
             {
                 relations.freeze(axis, Some(&hold.operator), &hold.reason);
             }

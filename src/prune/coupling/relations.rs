@@ -143,7 +143,8 @@ impl<'g> Relations<'g> {
             let sizes = |side: &[FactorId]| {
                 side.iter().map(|factor| self.factors.size(*factor).to_string()).collect::<Vec<_>>().join(" · ")
             };
-            let reason = format!("the factors {} and {} do not refine each other", sizes(&misfit.left), sizes(&misfit.right));
+            let reason =
+                format!("the factors {} and {} do not refine each other", sizes(&misfit.left), sizes(&misfit.right));
             for factor in misfit.left.into_iter().chain(misfit.right) {
                 self.freeze(factor, Some(operator), &reason);
             }

@@ -71,7 +71,9 @@ fn fit(relations: &mut Relations<'_>, pick: &Pick) -> Result<LeafPick, String> {
 
 fn known(relations: &Relations<'_>, factor: FactorId) -> Result<usize, String> {
     let size = relations.factors.size(factor);
-    size.as_known().and_then(|size| usize::try_from(size).ok()).ok_or_else(|| format!("a part of size {size} is joined"))
+    size.as_known()
+        .and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| format!("a part of size {size} is joined"))
 }
 
 /// The product of all leaves but the outermost.
@@ -81,7 +83,11 @@ fn inside(relations: &Relations<'_>, axis: FactorId) -> Result<usize, String> {
 }
 
 /// The factor outside of `inside`, and the leaves that make `inside`. The first leaf is split where it reaches in.
-fn outermost(relations: &mut Relations<'_>, axis: FactorId, inside: usize) -> Result<(Option<FactorId>, Vec<FactorId>), String> {
+fn outermost(
+    relations: &mut Relations<'_>,
+    axis: FactorId,
+    inside: usize,
+) -> Result<(Option<FactorId>, Vec<FactorId>), String> {
     let leaves = relations.factors.leaves(&[axis]);
     let Some((first, rest)) = leaves.split_first() else { return Ok((None, Vec::new())) };
     let rest_size = rest.iter().try_fold(1, |product, leaf| Ok::<_, String>(product * known(relations, *leaf)?))?;

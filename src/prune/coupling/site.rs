@@ -1,5 +1,7 @@
 //! What a coupling rule sees and may say: one node, its tensors' axes, and the relations between them.
 
+use std::cell::Cell;
+
 use super::factor::FactorId;
 use super::relations::{CountedBy, Pick, Relations};
 use crate::onnx::graph::NodeIndex;
@@ -25,13 +27,16 @@ pub struct Site<'r, 'g> {
     relations: &'r mut Relations<'g>,
     index: NodeIndex,
     label: String,
+    /// By input slot, whether the rule asked for its axes.
+    asked: Vec<Cell<bool>>,
 }
 
 impl<'r, 'g> Site<'r, 'g> {
     /// The node at an index.
     pub fn new(relations: &'r mut Relations<'g>, index: NodeIndex) -> Self {
-        let label = relations.graph.node(index).label();
-        Self { relations, index, label }
+        let node = relations.graph.node(index);
+        let (label, asked) = (node.label(), vec![Cell::new(false); node.input.len()]);
+        Self { relations, index, label, asked }
     }
 
     /// The node.
@@ -54,7 +59,9 @@ impl<'r, 'g> Site<'r, 'g> {
     /// Errors: it is left out, or its shape is unknown.
     pub fn input(&self, slot: usize) -> Result<Vec<FactorId>, Refusal> {
         let name = self.node().input_name(slot).ok_or_else(|| format!("input {slot} is missing"))?;
-        let tensor = self.relations.input(self.index, slot).ok_or_else(|| format!("`{name}` comes from an outer scope"))?;
+        self.asked[slot].set(true);
+        let tensor =
+            self.relations.input(self.index, slot).ok_or_else(|| format!("`{name}` comes from an outer scope"))?;
         self.axes(tensor)
     }
 
@@ -108,7 +115,10 @@ impl<'r, 'g> Site<'r, 'g> {
     /// The axis that a possibly negative number means.
     pub fn axis(&self, axis: i64, rank: usize) -> Result<usize, Refusal> {
         let index = if axis < 0 { axis + rank as i64 } else { axis };
-        usize::try_from(index).ok().filter(|index| *index < rank).ok_or_else(|| format!("axis {axis} is outside of {rank} axes").into())
+        usize::try_from(index)
+            .ok()
+            .filter(|index| *index < rank)
+            .ok_or_else(|| format!("axis {axis} is outside of {rank} axes").into())
     }
 
     /// Two axes are the same, index by index.
@@ -133,7 +143,8 @@ impl<'r, 'g> Site<'r, 'g> {
         if self.size(operand) == self.size(result) {
             self.same(operand, result);
         } else if !self.size(operand).is(1) {
-            let reason = format!("whether size {} is broadcast to {} is not known", self.size(operand), self.size(result));
+            let reason =
+                format!("whether size {} is broadcast to {} is not known", self.size(operand), self.size(result));
             self.freeze(operand, &reason);
             self.freeze(result, &reason);
         }
@@ -174,12 +185,24 @@ impl<'r, 'g> Site<'r, 'g> {
         self.relations.counts.push(CountedBy { node: self.index, attribute, factor });
     }
 
+    /// Freezes the inputs whose axes the rule did not ask for: they say how something is done and are not cut.
+    pub fn freeze_the_rest(&mut self) {
+        for slot in 0..self.asked.len() {
+            if !self.asked[slot].get()
+                && let Some(tensor) = self.relations.input(self.index, slot)
+            {
+                self.relations.freeze_tensor(tensor, Some(&self.label), "it is a parameter of the operator");
+            }
+        }
+    }
+
     /// Freezes every axis that the node touches, those that its subgraphs take from outside included.
     pub fn refuse(&mut self, reason: &str) {
         let node = self.node();
         let inputs = (0..node.input.len()).filter_map(|slot| self.relations.input(self.index, slot));
         let outputs = node.output.iter().filter_map(|name| self.relations.value(name));
-        let outer = node.subgraphs().flat_map(crate::onnx::graph::outer_names).filter_map(|name| self.relations.value(name));
+        let outer =
+            node.subgraphs().flat_map(crate::onnx::graph::outer_names).filter_map(|name| self.relations.value(name));
         let touched: Vec<usize> = inputs.chain(outputs).chain(outer).collect();
         for tensor in touched {
             self.relations.freeze_tensor(tensor, Some(&self.label), reason);

@@ -85,7 +85,8 @@ fn follow<'g>(relations: &mut Relations<'g>, node: &'g NodeProto, known: &HashMa
     let output = node.output.first()?;
     let integral = matches!(relations.inferred.dtype(output), Some(DataType::Int64 | DataType::Int32));
     let all = |slots: &[usize]| {
-        let mut axes: Vec<FactorId> = slots.iter().flat_map(|slot| known[node.input[*slot].as_str()].iter().flatten().copied()).collect();
+        let mut axes: Vec<FactorId> =
+            slots.iter().flat_map(|slot| known[node.input[*slot].as_str()].iter().flatten().copied()).collect();
         axes.sort_unstable();
         axes.dedup();
         axes
@@ -105,7 +106,12 @@ fn follow<'g>(relations: &mut Relations<'g>, node: &'g NodeProto, known: &HashMa
 }
 
 /// The elements of operators that only move them, where the way they move is known.
-fn moved(relations: &Relations<'_>, node: &NodeProto, known: &HashMap<&str, Elements>, count: usize) -> Option<Elements> {
+fn moved(
+    relations: &Relations<'_>,
+    node: &NodeProto,
+    known: &HashMap<&str, Elements>,
+    count: usize,
+) -> Option<Elements> {
     let length = |name: &str| {
         let dims = relations.inferred.dims(name)?;
         dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(usize::try_from(dim.as_known()?).ok()?))
@@ -118,7 +124,10 @@ fn moved(relations: &Relations<'_>, node: &NodeProto, known: &HashMap<&str, Elem
         "Concat" => node.input.iter().map(|name| elements(name)).collect::<Option<Vec<_>>>()?.concat(),
         "Gather" => {
             let at = |index: i64| if index < 0 { index + x.len() as i64 } else { index };
-            numbers(1)?.into_iter().map(|index| x.get(usize::try_from(at(index)).ok()?).cloned()).collect::<Option<_>>()?
+            numbers(1)?
+                .into_iter()
+                .map(|index| x.get(usize::try_from(at(index)).ok()?).cloned())
+                .collect::<Option<_>>()?
         }
         "Slice" => {
             if node.input_name(4).is_some() && numbers(4)? != [1] {
@@ -128,7 +137,8 @@ fn moved(relations: &Relations<'_>, node: &NodeProto, known: &HashMap<&str, Elem
                 Some(starts) => *starts.first()?,
                 None => *numbers(1)?.first()?,
             };
-            let start = (if start < 0 { start.saturating_add(x.len() as i64) } else { start }).clamp(0, x.len() as i64) as usize;
+            let start = (if start < 0 { start.saturating_add(x.len() as i64) } else { start }).clamp(0, x.len() as i64)
+                as usize;
             x.get(start..start + count)?.to_vec()
         }
         _ => return None,

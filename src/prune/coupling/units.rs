@@ -31,7 +31,8 @@ pub fn units(relations: &Relations<'_>, picks: &[LeafPick]) -> Coupling {
             axes: tensor.axes.as_ref().map(|axes| axes.iter().map(|axis| numbering.axis(*axis)).collect()),
         })
         .collect();
-    let counts = relations.counts.iter().map(|count| (count.node, count.attribute, numbering.axis(count.factor))).collect();
+    let counts =
+        relations.counts.iter().map(|count| (count.node, count.attribute, numbering.axis(count.factor))).collect();
     let mut sets = UnionFind::new(numbering.index_count());
     let mut frozen = FrozenIndices::new(&numbering);
     for pick in picks {
@@ -181,8 +182,12 @@ fn collect_units(coupling: &mut Coupling, sets: &mut UnionFind, reasons: &[u32])
     }
     let mut groups: BTreeMap<Vec<LeafId>, Vec<Unit>> = BTreeMap::new();
     for unit in units {
-        let mut key: Vec<LeafId> =
-            unit.indices.iter().map(|(leaf, _)| *leaf).filter(|leaf| !coupling.members[*leaf as usize].is_empty()).collect();
+        let mut key: Vec<LeafId> = unit
+            .indices
+            .iter()
+            .map(|(leaf, _)| *leaf)
+            .filter(|leaf| !coupling.members[*leaf as usize].is_empty())
+            .collect();
         key.dedup();
         if !key.is_empty() {
             groups.entry(key).or_default().push(unit);
@@ -195,7 +200,8 @@ fn collect_units(coupling: &mut Coupling, sets: &mut UnionFind, reasons: &[u32])
         for mut unit in units {
             unit.group = group;
             for (leaf, offset) in &unit.indices {
-                coupling.unit_of[coupling.leaves[*leaf as usize].first + *offset as usize] = coupling.units.len() as u32;
+                coupling.unit_of[coupling.leaves[*leaf as usize].first + *offset as usize] =
+                    coupling.units.len() as u32;
             }
             coupling.units.push(unit);
         }
@@ -221,7 +227,9 @@ fn report(
             let held = layout.parts.iter().find_map(|part| {
                 let Part::Leaf(leaf) = part else { return None };
                 let leaf = coupling.leaves[*leaf as usize];
-                (leaf.first..leaf.first + leaf.size).map(|index| reasons[sets.find(index)]).find(|reason| *reason != NONE)
+                (leaf.first..leaf.first + leaf.size)
+                    .map(|index| reasons[sets.find(index)])
+                    .find(|reason| *reason != NONE)
             });
             if let Some(freeze) = held.map(|at| &texts[at as usize])
                 && freeze.text != super::rules::WINDOW

@@ -7,6 +7,8 @@ mod l1;
 mod l2;
 mod random;
 
+pub use random::draw;
+
 use crate::onnx::graph::Graph;
 use crate::onnx::tensor::{Tensor, TensorError};
 use crate::spec::prune::Criterion;
@@ -52,7 +54,12 @@ pub fn scorer(criterion: Criterion) -> Scorer {
 /// Members are the weights of contractions (convolutions and matrix products); a unit without one is scored by all its
 /// constants. Errors: a weight that cannot be read or is not a number.
 /// Cost: one pass over each weight for each of its axes that can be cut.
-pub fn scores(graph: &Graph<'_>, coupling: &Coupling, criterion: Criterion, seed: u64) -> Result<Vec<f64>, ImportanceError> {
+pub fn scores(
+    graph: &Graph<'_>,
+    coupling: &Coupling,
+    criterion: Criterion,
+    seed: u64,
+) -> Result<Vec<f64>, ImportanceError> {
     let mut scores = match scorer(criterion) {
         Scorer::Draw(draw) => draw(seed, coupling.units.len()),
         Scorer::Magnitude(magnitude) => by_magnitude(graph, coupling, magnitude)?,
@@ -74,7 +81,11 @@ struct Totals {
     counts: Vec<u64>,
 }
 
-fn by_magnitude(graph: &Graph<'_>, coupling: &Coupling, magnitude: &dyn Magnitude) -> Result<Vec<f64>, ImportanceError> {
+fn by_magnitude(
+    graph: &Graph<'_>,
+    coupling: &Coupling,
+    magnitude: &dyn Magnitude,
+) -> Result<Vec<f64>, ImportanceError> {
     let indices = coupling.unit_of.len();
     let empty = || Totals { sums: vec![0.0; indices], counts: vec![0; indices] };
     let (mut contracted, mut others) = (empty(), empty());

@@ -18,16 +18,9 @@ use crate::onnx::tensor::Tensor;
 /// The IR version from which initializers need not be listed among the inputs.
 const IR_WITH_FREE_INITIALIZERS: i64 = 4;
 
-/// The cut model.
+/// The model with its weights cut, its numbers still as they were.
 ///
 /// Errors: the plan does not fit the model, or a constant cannot be read.
-pub fn apply(model: &Model, plan: &Plan) -> Result<Model, SurgeryError> {
-    let mut cut = cut_tensors(model, plan)?;
-    rewrite(model, plan, &mut cut)?;
-    Ok(cut)
-}
-
-/// The first half of [`apply`]: the model with its weights cut, its numbers still as they were.
 pub fn cut_tensors(model: &Model, plan: &Plan) -> Result<Model, SurgeryError> {
     let original = model.graph();
     let mut cut = model.clone();
@@ -38,18 +31,23 @@ pub fn cut_tensors(model: &Model, plan: &Plan) -> Result<Model, SurgeryError> {
     Ok(cut)
 }
 
-/// The second half: numbers and attributes.
+/// Numbers and attributes of a model whose weights are cut.
+///
+/// Errors: as [`cut_tensors`].
 pub fn rewrite(model: &Model, plan: &Plan, cut: &mut Model) -> Result<(), SurgeryError> {
     let original = model.graph();
     for change in &plan.numbers {
         rewrite_numbers(&original, cut, change)?;
     }
     for change in &plan.attributes {
-        let node = cut.graph_proto_mut().node.get_mut(change.node).ok_or_else(|| SurgeryError::misfit(&change.label))?;
+        let node =
+            cut.graph_proto_mut().node.get_mut(change.node).ok_or_else(|| SurgeryError::misfit(&change.label))?;
         let list = node.find_attribute(&change.attribute).is_some_and(|attribute| !attribute.ints.is_empty());
         match &change.integers {
             None => node.attribute.retain(|attribute| attribute.name() != change.attribute),
-            Some(integers) if !list && integers.len() == 1 => node.set_attribute(&change.attribute, Attribute::Int(integers[0])),
+            Some(integers) if !list && integers.len() == 1 => {
+                node.set_attribute(&change.attribute, Attribute::Int(integers[0]))
+            }
             Some(integers) => node.set_attribute(&change.attribute, Attribute::Ints(integers.clone())),
         }
     }
@@ -104,13 +102,17 @@ fn replace(cut: &mut Model, name: &str, tensor: &Tensor) -> Result<(), SurgeryEr
             if let Some(TypeValue::Tensor(declared)) = info.r#type.as_mut().and_then(|kind| kind.value.as_mut())
                 && let Some(shape) = &mut declared.shape
             {
-                let size = |size: &usize| Dimension { value: Some(DimensionValue::Value(*size as i64)), ..Dimension::default() };
+                let size = |size: &usize| Dimension {
+                    value: Some(DimensionValue::Value(*size as i64)),
+                    ..Dimension::default()
+                };
                 shape.dim = tensor.shape.iter().map(size).collect();
             }
         }
         return Ok(());
     }
-    let node = graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name));
+    let node =
+        graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name));
     let node = node.ok_or_else(|| SurgeryError::misfit(name))?;
     node.attribute.clear();
     node.set_attribute("value", Attribute::Tensor(tensor.to_proto("")));
@@ -173,10 +175,7 @@ mod tests {
     #[test]
     fn indices_are_taken_from_any_axis() {
         let tensor = Tensor::from_f32(&[2, 3, 2], &[0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11.]);
-        let cuts = [
-            AxisCut { axis: 1, size: 3, removed: vec![1] },
-            AxisCut { axis: 2, size: 2, removed: vec![0] },
-        ];
+        let cuts = [AxisCut { axis: 1, size: 3, removed: vec![1] }, AxisCut { axis: 2, size: 2, removed: vec![0] }];
         assert_eq!(take(&tensor, &cuts), Some(Tensor::from_f32(&[2, 2, 1], &[1., 5., 7., 11.])));
         assert_eq!(take(&tensor, &[AxisCut { axis: 0, size: 3, removed: vec![] }]), None);
     }

@@ -9,7 +9,6 @@ mod shapes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-pub use apply::apply;
 pub use plan::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
 use crate::onnx::graph::{Graph, NodeIndex};
@@ -60,7 +59,13 @@ type Rewrites = BTreeMap<(NodeIndex, usize), Vec<i64>>;
 
 impl<'a> Tailor<'a> {
     /// Looks up the tensors of a coupling by name and use.
-    pub fn new(model: &'a Model, graph: &'a Graph<'a>, inferred: &'a Inferred, coupling: &'a Coupling, selection: &'a Selection) -> Self {
+    pub fn new(
+        model: &'a Model,
+        graph: &'a Graph<'a>,
+        inferred: &'a Inferred,
+        coupling: &'a Coupling,
+        selection: &'a Selection,
+    ) -> Self {
         let (mut values, mut uses) = (HashMap::new(), HashMap::new());
         for (id, tensor) in coupling.tensors.iter().enumerate() {
             match tensor.constant_use {
@@ -94,7 +99,12 @@ impl<'a> Tailor<'a> {
     }
 
     /// Adds what is required; whether that is anything new.
-    fn take_in(&self, wanted: Requirements, rewrites: &mut Rewrites, wholes: &mut Vec<Whole>) -> Result<bool, SurgeryError> {
+    fn take_in(
+        &self,
+        wanted: Requirements,
+        rewrites: &mut Rewrites,
+        wholes: &mut Vec<Whole>,
+    ) -> Result<bool, SurgeryError> {
         if let Some(hold) = wanted.holds.into_iter().next() {
             return Err(SurgeryError::Held(hold));
         }
@@ -105,7 +115,9 @@ impl<'a> Tailor<'a> {
                 let earlier = required.insert((node, slot, element), requirement.number);
                 let elements = match rewrites.entry((node, slot)) {
                     std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(entry) => entry.insert(self.constant_numbers(node, slot)?),
+                    std::collections::btree_map::Entry::Vacant(entry) => {
+                        entry.insert(self.constant_numbers(node, slot)?)
+                    }
                 };
                 let number = elements.get_mut(element).ok_or_else(|| SurgeryError::misfit(&requirement.hold.0))?;
                 if earlier.is_some_and(|earlier| earlier != requirement.number) {
@@ -132,7 +144,9 @@ impl<'a> Tailor<'a> {
     fn constant_numbers(&self, node: NodeIndex, slot: usize) -> Result<Vec<i64>, SurgeryError> {
         let name = self.graph.node(node).input_name(slot).unwrap_or_default();
         let tensor = self.graph.constant(name).ok_or_else(|| SurgeryError::misfit(name))?;
-        tensor.and_then(|tensor| tensor.to_i64()).map_err(|source| SurgeryError::Tensor { tensor: name.to_owned(), source })
+        tensor
+            .and_then(|tensor| tensor.to_i64())
+            .map_err(|source| SurgeryError::Tensor { tensor: name.to_owned(), source })
     }
 
     /// The uses of a constant, and the element of it, that a required number is a copy of.
@@ -170,7 +184,12 @@ impl<'a> Tailor<'a> {
                     if found != Some(size) {
                         let found = found.map_or("unknown".to_owned(), ToString::to_string);
                         let reason = format!("axis {axis} of `{output}` would be {found} where {size} is right");
-                        return Err(SurgeryError::Held(Hold { value: output.clone(), axis, operator: node.label(), reason }));
+                        return Err(SurgeryError::Held(Hold {
+                            value: output.clone(),
+                            axis,
+                            operator: node.label(),
+                            reason,
+                        }));
                     }
                 }
             }
@@ -213,6 +232,11 @@ impl<'a> Tailor<'a> {
         let name = self.graph.node(node).input_name(slot)?;
         let id = self.uses.get(&(node, slot)).or_else(|| self.values.get(name))?;
         self.coupling.tensors[*id].axes.as_deref()
+    }
+
+    /// A node of the graph that is cut.
+    pub fn original(&self, node: NodeIndex) -> &'a crate::onnx::proto::NodeProto {
+        self.graph.node(node)
     }
 
     fn kept_axis(&self, layout: &[Axis], axis: usize) -> Option<Vec<bool>> {
@@ -308,7 +332,12 @@ impl<'a> Tailor<'a> {
                 Whole::Input { node, slot, elements } => {
                     let stem = self.graph.node(*node).output.first().map_or("numbers", String::as_str);
                     let becomes = fresh.after(stem);
-                    numbers.push(NumbersRewrite { uses: vec![self.slot(*node, *slot)], was: None, becomes, elements: elements.clone() });
+                    numbers.push(NumbersRewrite {
+                        uses: vec![self.slot(*node, *slot)],
+                        was: None,
+                        becomes,
+                        elements: elements.clone(),
+                    });
                 }
             }
         }

@@ -127,16 +127,30 @@ impl Visit<'_> {
         let by_attribute = self.node.ints("starts").is_some();
         let original = |attribute: &str, slot: usize| match self.node.ints(attribute) {
             Some(numbers) => Some(numbers.iter().map(|number| Some(*number)).collect::<Vec<_>>()),
-            None => self.tailor.inferred.value(self.node.input_name(slot)?).map(|value| value.elements.iter().map(crate::onnx::shape::Dim::as_known).collect()),
+            None => self
+                .tailor
+                .inferred
+                .value(self.node.input_name(slot)?)
+                .map(|value| value.elements.iter().map(crate::onnx::shape::Dim::as_known).collect()),
         };
         let Some(starts) = original("starts", 1) else { return };
         let axes = original("axes", 3).unwrap_or_else(|| (0..starts.len() as i64).map(Some).collect());
         let steps = original("steps", 4).unwrap_or_else(|| vec![Some(1); axes.len()]);
-        let mut attributes = by_attribute.then(|| (self.node.ints("starts").unwrap_or_default().to_vec(), self.node.ints("ends").unwrap_or_default().to_vec()));
+        let mut attributes = by_attribute.then(|| {
+            (self.node.ints("starts").unwrap_or_default().to_vec(), self.node.ints("ends").unwrap_or_default().to_vec())
+        });
         let mut changed = false;
         for (at, axis) in axes.iter().enumerate() {
-            let Some(axis) = axis.map(|axis| if axis < 0 { axis + rank } else { axis }).and_then(|axis| usize::try_from(axis).ok()) else { continue };
-            let (Some(from), Some(to)) = (self.tailor.kept_axis(layout, axis), self.tailor.kept_value_axis(self.output(), axis)) else { continue };
+            let Some(axis) =
+                axis.map(|axis| if axis < 0 { axis + rank } else { axis }).and_then(|axis| usize::try_from(axis).ok())
+            else {
+                continue;
+            };
+            let (Some(from), Some(to)) =
+                (self.tailor.kept_axis(layout, axis), self.tailor.kept_value_axis(self.output(), axis))
+            else {
+                continue;
+            };
             if from.iter().all(|kept| *kept) && to.iter().all(|kept| *kept) {
                 continue;
             }
@@ -145,12 +159,16 @@ impl Visit<'_> {
                 continue;
             };
             let whole = from.len() as i64;
-            let start = (if start < 0 { start.saturating_add(whole) } else { start }).clamp(0, whole - i64::from(*step < 0));
+            let start =
+                (if start < 0 { start.saturating_add(whole) } else { start }).clamp(0, whole - i64::from(*step < 0));
             let count = to.iter().filter(|kept| **kept).count() as i64;
             let before = |index: i64| from[..index.max(0) as usize].iter().filter(|kept| **kept).count() as i64;
             // Backwards the range starts at the last kept element up to `start` and ends before the first that is left.
-            let (new_start, new_end) =
-                if *step > 0 { (before(start), before(start) + count) } else { (before(start + 1) - 1, before(start + 1) - 1 - count) };
+            let (new_start, new_end) = if *step > 0 {
+                (before(start), before(start) + count)
+            } else {
+                (before(start + 1) - 1, before(start + 1) - 1 - count)
+            };
             let size = before(whole);
             let new_end = if new_end < 0 { -size - 1 } else { new_end };
             if let Some((starts, ends)) = &mut attributes {
@@ -188,12 +206,8 @@ impl Visit<'_> {
             .map(|output| Some(self.tailor.kept_value_axis(output, axis)?.iter().filter(|kept| **kept).count() as i64))
             .collect();
         let Some(sizes) = sizes else { return };
-        let now: Option<Vec<i64>> = self
-            .node
-            .output
-            .iter()
-            .map(|output| self.inferred.dims(output)?.get(axis)?.as_known())
-            .collect();
+        let now: Option<Vec<i64>> =
+            self.node.output.iter().map(|output| self.inferred.dims(output)?.get(axis)?.as_known()).collect();
         if now.as_ref() == Some(&sizes) {
             return;
         }
@@ -231,11 +245,16 @@ impl Visit<'_> {
             }
             let Some(kept) = self.tailor.kept_value_axis(self.output(), axis) else { continue };
             let count = |range: &[bool]| range.iter().filter(|kept| **kept).count() as i64;
-            let (Some(head), Some(tail)) = (kept.get(..before as usize), kept.get(kept.len() - after as usize..)) else { continue };
+            let (Some(head), Some(tail)) = (kept.get(..before as usize), kept.get(kept.len() - after as usize..))
+            else {
+                continue;
+            };
             (wanted[at], wanted[at + axes.len()]) = (count(head), count(tail));
             if attribute.is_none() {
                 for element in [at, at + axes.len()] {
-                    if self.numbers_now(1).and_then(|numbers| numbers.get(element).copied().flatten()) != Some(wanted[element]) {
+                    if self.numbers_now(1).and_then(|numbers| numbers.get(element).copied().flatten())
+                        != Some(wanted[element])
+                    {
                         self.element(found, 1, element, wanted[element], (self.output(), axis));
                     }
                 }

@@ -5,13 +5,19 @@ use super::super::site::{Ruling, Site};
 use super::Rule;
 use crate::onnx::shape::Dim;
 
-pub const RULES: &[(&str, Rule)] = &[("Conv", conv), ("ConvTranspose", conv_transpose), ("Gemm", gemm), ("MatMul", mat_mul)];
+pub const RULES: &[(&str, Rule)] =
+    &[("Conv", conv), ("ConvTranspose", conv_transpose), ("Gemm", gemm), ("MatMul", mat_mul)];
 
 /// The reason that keeps window axes as they are.
 pub const WINDOW: &str = "a window slides over this axis";
 
 /// A channel axis as groups × channels of a group.
-fn grouped(site: &mut Site<'_, '_>, axis: FactorId, groups: FactorId, group: i64) -> Result<FactorId, super::super::site::Refusal> {
+fn grouped(
+    site: &mut Site<'_, '_>,
+    axis: FactorId,
+    groups: FactorId,
+    group: i64,
+) -> Result<FactorId, super::super::site::Refusal> {
     let size = site.size(axis).div_exact(&Dim::known(group)).ok_or("the channels do not divide into the groups")?;
     let within = site.part(size);
     site.regroup(&[axis], &[groups, within]);

@@ -50,8 +50,11 @@ pub fn apply(site: &mut Site<'_, '_>) {
         Some(rule) => rule(site),
         None => Err(format!("there is no coupling rule for {}", node.op_type()).into()),
     };
-    if let Err(refusal) = ruling {
-        site.refuse(&refusal.0);
+    match ruling {
+        // A shape is what `Shape` reads, not the elements.
+        Ok(()) if matches!(node.op_type(), "Shape" | "Size") => {}
+        Ok(()) => site.freeze_the_rest(),
+        Err(refusal) => site.refuse(&refusal.0),
     }
 }
 
@@ -62,15 +65,55 @@ mod tests {
     #[test]
     fn no_operator_is_listed_twice_and_none_of_the_promised_is_missing() {
         let families = [
-            contraction::RULES, elementwise::RULES, gather::RULES, joining::RULES, normalization::RULES, padding::RULES,
-            pooling::RULES, reduction::RULES, reshaping::RULES, shape::RULES,
+            contraction::RULES,
+            elementwise::RULES,
+            gather::RULES,
+            joining::RULES,
+            normalization::RULES,
+            padding::RULES,
+            pooling::RULES,
+            reduction::RULES,
+            reshaping::RULES,
+            shape::RULES,
         ];
         assert_eq!(families.iter().map(|family| family.len()).sum::<usize>(), RULES.len());
         for promised in [
-            "Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Relu", "Sigmoid", "Clip", "PRelu",
-            "Where", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Concat", "Split", "Slice", "Pad",
-            "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "ReduceMean", "ReduceSum", "ReduceMax", "Identity",
-            "Dropout", "Cast", "Constant", "ConstantOfShape", "Shape", "Expand", "Gather",
+            "Conv",
+            "ConvTranspose",
+            "Gemm",
+            "MatMul",
+            "BatchNormalization",
+            "Add",
+            "Mul",
+            "Relu",
+            "Sigmoid",
+            "Clip",
+            "PRelu",
+            "Where",
+            "MaxPool",
+            "AveragePool",
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "Concat",
+            "Split",
+            "Slice",
+            "Pad",
+            "Flatten",
+            "Reshape",
+            "Transpose",
+            "Squeeze",
+            "Unsqueeze",
+            "ReduceMean",
+            "ReduceSum",
+            "ReduceMax",
+            "Identity",
+            "Dropout",
+            "Cast",
+            "Constant",
+            "ConstantOfShape",
+            "Shape",
+            "Expand",
+            "Gather",
         ] {
             assert!(RULES.contains_key(promised), "{promised} has no rule");
         }

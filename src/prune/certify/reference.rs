@@ -1,0 +1,201 @@
+//! The masked original: every removed index is set to nothing where it is consumed.
+//!
+//! Masks stand before each contraction. A reduction over an axis that loses indices is made to leave them out: a mean
+//! divides by what is kept, a maximum does not see them. Everything else works element by element, so that what a removed
+//! index holds before it is consumed does not matter.
+
+use std::collections::HashMap;
+
+use crate::onnx::dtype::DataType;
+use crate::onnx::graph::{Graph, NodeIndex};
+use crate::onnx::model::Model;
+use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::onnx::shape::Inferred;
+use crate::onnx::tensor::Tensor;
+use crate::prune::surgery::Tailor;
+
+/// The operator set from which `Where` is there. Below it masks multiply.
+const OPSET_OF_WHERE: i64 = 9;
+
+/// Whether a reduction over an axis that loses indices has a masked form.
+pub fn is_maskable_reduction(op_type: &str) -> bool {
+    fill_of(op_type).is_some()
+}
+
+/// What stands for a removed element, so that the reduction does not see it. The bounds are finite: they have to survive
+/// multiplication, and no activation reaches them.
+fn fill_of(op_type: &str) -> Option<f32> {
+    match op_type {
+        "ReduceL1" | "ReduceL2" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare" => Some(0.0),
+        "ReduceMax" => Some(-3.0e38),
+        "ReduceMin" => Some(3.0e38),
+        _ => None,
+    }
+}
+
+/// The original with masks.
+pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model {
+    let graph = model.graph();
+    let mut masks = Masks {
+        tailor,
+        inferred,
+        opset: model.opset("").unwrap_or(1),
+        listed: model.proto.ir_version() < 4,
+        made: HashMap::new(),
+        added: GraphProto::default(),
+    };
+    let mut nodes = Vec::with_capacity(graph.proto.node.len());
+    for (index, node) in graph.proto.node.iter().enumerate() {
+        let mut node = node.clone();
+        let slots = consumed(&graph, &node);
+        let fill = fill_of(node.op_type()).unwrap_or(0.0);
+        for slot in slots {
+            let masked = masks.mask(index, slot, &node, fill, &mut nodes);
+            if let Some(name) = masked {
+                node.input[slot] = name;
+            }
+        }
+        let correction = masks.mean_correction(index, &mut node);
+        nodes.push(node);
+        nodes.extend(correction);
+    }
+    let mut reference = model.clone();
+    let proto = reference.graph_proto_mut();
+    proto.node = nodes;
+    proto.value_info.clear();
+    proto.initializer.extend(masks.added.initializer);
+    proto.input.extend(masks.added.input);
+    reference
+}
+
+/// The inputs of a node at which indices are summed away. Of a product of two constants one side is enough.
+fn consumed(graph: &Graph<'_>, node: &NodeProto) -> Vec<usize> {
+    if !node.operator_domain().is_empty() {
+        return Vec::new();
+    }
+    let is_computed = |slot: &usize| node.input_name(*slot).is_some_and(|name| graph.constant(name).is_none());
+    match node.op_type() {
+        "Conv" | "ConvTranspose" => vec![0],
+        "Gemm" | "MatMul" => {
+            let computed: Vec<usize> = [0, 1].into_iter().filter(is_computed).collect();
+            if computed.is_empty() { vec![0] } else { computed }
+        }
+        op_type if is_maskable_reduction(op_type) => vec![0],
+        _ => Vec::new(),
+    }
+}
+
+struct Masks<'m> {
+    tailor: &'m Tailor<'m>,
+    inferred: &'m Inferred,
+    opset: i64,
+    /// Whether initializers have to be listed among the inputs.
+    listed: bool,
+    /// Masked values by name and fill.
+    made: HashMap<(String, u32), String>,
+    added: GraphProto,
+}
+
+impl Masks<'_> {
+    /// The name of the input with all its removed indices filled; `None` where it loses none.
+    fn mask(
+        &mut self,
+        index: NodeIndex,
+        slot: usize,
+        node: &NodeProto,
+        fill: f32,
+        nodes: &mut Vec<NodeProto>,
+    ) -> Option<String> {
+        let name = node.input_name(slot)?.to_owned();
+        let layout = self.tailor.input_layout(index, slot)?;
+        let key = (name.clone(), fill.to_bits());
+        if let Some(made) = self.made.get(&key) {
+            return Some(made.clone());
+        }
+        let dtype = self.inferred.dtype(&name)?;
+        let mut current = name.clone();
+        for (axis, axis_layout) in layout.iter().enumerate() {
+            let Some(kept) = self.tailor.kept_of(axis_layout).filter(|kept| kept.iter().any(|kept| !kept)) else {
+                continue;
+            };
+            let mut shape = vec![1; layout.len()];
+            shape[axis] = kept.len();
+            let masked = format!("{name}_masked_{slot}_{index}_{axis}");
+            if self.opset >= OPSET_OF_WHERE {
+                let mask =
+                    Tensor { dtype: DataType::Bool, shape, data: kept.iter().map(|kept| u8::from(*kept)).collect() };
+                let mask = self.constant(&format!("{masked}_kept"), &mask);
+                let fill = self.constant(&format!("{masked}_fill"), &floats(dtype, &[], &[fill])?);
+                nodes.push(plain("Where", &[&mask, &current, &fill], &masked));
+            } else {
+                let factors: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
+                let fills: Vec<f32> = kept.iter().map(|kept| if *kept { 0.0 } else { fill }).collect();
+                let factors = self.constant(&format!("{masked}_kept"), &floats(dtype, &shape, &factors)?);
+                let fills = self.constant(&format!("{masked}_fill"), &floats(dtype, &shape, &fills)?);
+                nodes.push(plain("Mul", &[&current, &factors], &format!("{masked}_zeroed")));
+                nodes.push(plain("Add", &[&format!("{masked}_zeroed"), &fills], &masked));
+            }
+            current = masked;
+        }
+        if current == name {
+            return None;
+        }
+        self.made.insert(key, current.clone());
+        Some(current)
+    }
+
+    /// A mean over an axis that loses indices divides by all; this makes it divide by what is kept.
+    fn mean_correction(&mut self, index: NodeIndex, node: &mut NodeProto) -> Option<NodeProto> {
+        if !node.is("ReduceMean") {
+            return None;
+        }
+        let layout = self.tailor.input_layout(index, 0)?;
+        let original = self.tailor.original(index);
+        let axes = match original.ints("axes") {
+            Some(axes) => axes.to_vec(),
+            None => original.input_name(1).and_then(|name| self.inferred.value(name)?.known()).unwrap_or_default(),
+        };
+        let rank = layout.len() as i64;
+        let is_reduced =
+            |axis: usize| axes.is_empty() || axes.iter().any(|reduced| reduced.rem_euclid(rank) as usize == axis);
+        let mut factor = 1.0;
+        for (_, axis) in layout.iter().enumerate().filter(|(axis, _)| is_reduced(*axis)) {
+            if let Some(kept) = self.tailor.kept_of(axis) {
+                factor *= kept.len() as f64 / kept.iter().filter(|kept| **kept).count().max(1) as f64;
+            }
+        }
+        if factor == 1.0 {
+            return None;
+        }
+        let output = node.output.first()?.clone();
+        let dtype = self.inferred.dtype(&output)?;
+        let raw = format!("{output}_of_all");
+        node.output[0].clone_from(&raw);
+        let factor = self.constant(&format!("{output}_all_by_kept"), &floats(dtype, &[], &[factor as f32])?);
+        Some(plain("Mul", &[&raw, &factor], &output))
+    }
+
+    fn constant(&mut self, name: &str, tensor: &Tensor) -> String {
+        self.added.initializer.push(tensor.to_proto(name));
+        if self.listed {
+            let shape: Vec<_> = tensor.shape.iter().map(|size| (*size).into()).collect();
+            self.added.input.push(crate::onnx::builder::value_info(name, tensor.dtype, &shape));
+        }
+        name.to_owned()
+    }
+}
+
+/// Numbers in a floating type; `None` for other types, whose values are never masked.
+fn floats(dtype: DataType, shape: &[usize], values: &[f32]) -> Option<Tensor> {
+    Tensor { dtype, shape: Vec::new(), data: bytes::Bytes::new() }.with_f32(shape, values).ok()
+}
+
+fn plain(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        name: Some(format!("{op_type}_{output}")),
+        op_type: Some(op_type.to_owned()),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    }
+}

@@ -1,0 +1,120 @@
+//! The same random weights in a model and in its cut: for cuts whose removed channels were dead anyway.
+//!
+//! The original gets fresh weights; the cut gets the same ones at the indices that its plan keeps. Taking them is done
+//! here by hand, element by element, so that it does not share a mistake with the surgery; where the surgery took other
+//! elements of the original's own weights than this does, that is an error too.
+
+use std::collections::HashMap;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::inputs::normal;
+use crate::onnx::attribute::Attribute;
+use crate::onnx::graph::Graph;
+use crate::onnx::model::Model;
+use crate::onnx::tensor::Tensor;
+use crate::prune::importance::is_contracted;
+use crate::prune::surgery::{AxisCut, Plan};
+
+/// Both models with random weights.
+///
+/// Errors: the tensor of the cut model that is not the part of the original that the plan says.
+pub fn scramble(original: &Model, cut: &Model, plan: &Plan, seed: u64) -> Result<(Model, Model), String> {
+    let graph = original.graph();
+    let cut_graph = cut.graph();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut scrambled, mut scrambled_cut) = (original.clone(), cut.clone());
+    let mut fresh: HashMap<String, Tensor> = HashMap::new();
+    for name in constants(&graph) {
+        let Some(Ok(tensor)) = graph.constant(&name) else { continue };
+        let Some(random) = draw(&graph, &name, &tensor, &mut rng) else { continue };
+        place(&mut scrambled, &name, &random);
+        let cuts: Vec<_> = plan.tensors.iter().filter(|cut| cut.tensor == name).collect();
+        for change in &cuts {
+            let own = cut_graph.constant(&change.becomes).and_then(Result::ok);
+            if own.as_ref() != Some(&kept(&tensor, &change.axes)) {
+                return Err(format!("`{}` is not the part of `{name}` that the plan keeps", change.becomes));
+            }
+            fresh.insert(change.becomes.clone(), kept(&random, &change.axes));
+        }
+        fresh.entry(name).or_insert(random);
+    }
+    for (name, tensor) in &fresh {
+        place(&mut scrambled_cut, name, tensor);
+    }
+    Ok((scrambled, scrambled_cut))
+}
+
+fn constants(graph: &Graph<'_>) -> Vec<String> {
+    let initializers = graph.proto.initializer.iter().map(|tensor| tensor.name().to_owned());
+    let nodes = graph.proto.node.iter().filter(|node| node.is("Constant")).flat_map(|node| node.output.iter().cloned());
+    initializers.chain(nodes).collect()
+}
+
+/// Weights that keep the scale of what passes through them; parameters of normalisations stay positive and near 1.
+/// `None` for constants that say how something is done: scalars, and what is no floating-point number.
+fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) -> Option<Tensor> {
+    if !tensor.dtype.is_float() || tensor.len() < 2 {
+        return None;
+    }
+    let used = graph.uses(name).iter().find_map(|used| Some((used.node, used.slot?)))?;
+    let node = graph.node(used.0);
+    let values: Vec<f32> = if is_contracted(graph, used.0, used.1) {
+        let outputs =
+            if node.is("MatMul") || node.is("Gemm") { *tensor.shape.last()? } else { *tensor.shape.first()? };
+        let scale = (2.0 / (tensor.len() / outputs.max(1)).max(1) as f32).sqrt();
+        (0..tensor.len()).map(|_| normal(rng) * scale).collect()
+    } else if node.is("BatchNormalization") && matches!(used.1, 1 | 4) {
+        (0..tensor.len()).map(|_| rng.random_range(0.5..1.5)).collect()
+    } else if matches!(
+        node.op_type(),
+        "Conv"
+            | "ConvTranspose"
+            | "Gemm"
+            | "BatchNormalization"
+            | "InstanceNormalization"
+            | "Add"
+            | "Sub"
+            | "Mul"
+            | "PRelu"
+    ) {
+        (0..tensor.len()).map(|_| rng.random_range(0.1..0.6)).collect()
+    } else {
+        return None;
+    };
+    tensor.with_f32(&tensor.shape, &values).ok()
+}
+
+fn place(model: &mut Model, name: &str, tensor: &Tensor) {
+    let graph = model.graph_proto_mut();
+    if let Some(proto) = graph.initializer.iter_mut().find(|proto| proto.name() == name) {
+        *proto = tensor.to_proto(name);
+    } else if let Some(node) =
+        graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name))
+    {
+        node.attribute.clear();
+        node.set_attribute("value", Attribute::Tensor(tensor.to_proto("")));
+    }
+}
+
+/// The elements whose index is kept on every axis, found by walking over all of them.
+fn kept(tensor: &Tensor, cuts: &[AxisCut]) -> Tensor {
+    let width = tensor.dtype.bits() / 8;
+    let stays = |flat: usize| {
+        let (mut rest, mut index) = (flat, vec![0; tensor.shape.len()]);
+        for axis in (0..tensor.shape.len()).rev() {
+            index[axis] = rest % tensor.shape[axis];
+            rest /= tensor.shape[axis];
+        }
+        cuts.iter().all(|cut| cut.removed.binary_search(&(index[cut.axis] as u32)).is_err())
+    };
+    let data = (0..tensor.len())
+        .filter(|flat| stays(*flat))
+        .flat_map(|flat| tensor.data[flat * width..(flat + 1) * width].iter().copied());
+    let mut shape = tensor.shape.clone();
+    for cut in cuts {
+        shape[cut.axis] -= cut.removed.len();
+    }
+    Tensor { dtype: tensor.dtype, shape, data: data.collect() }
+}

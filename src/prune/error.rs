@@ -1,0 +1,54 @@
+//! Why a model was not pruned.
+
+use super::allocate::AllocateError;
+use super::certify::CertifyError;
+use super::importance::ImportanceError;
+use super::surgery::SurgeryError;
+use crate::spec::failure::{Failure, FailureCode};
+
+/// Why a model was not pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
+    #[error(transparent)]
+    Surgery(#[from] SurgeryError),
+    #[error(transparent)]
+    Certify(#[from] CertifyError),
+    #[error("`{pattern}` is not a glob pattern")]
+    Exclude { pattern: String },
+    #[error("models below operator set {least} are not pruned; this one has {found}")]
+    Opset { least: i64, found: i64 },
+}
+
+impl From<PruneError> for Failure {
+    fn from(error: PruneError) -> Self {
+        let message = error.to_string();
+        match error {
+            PruneError::Allocate(AllocateError::Unreachable { .. }) => {
+                Self::new(FailureCode::TargetUnreachable, message)
+            }
+            PruneError::Allocate(AllocateError::MacsUnknown(_)) => {
+                Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
+            }
+            PruneError::Exclude { .. } => Self::new(FailureCode::InvalidSpec, message).at("/spec/exclude"),
+            PruneError::Importance(ImportanceError::Weight { tensor, .. } | ImportanceError::NotANumber { tensor }) => {
+                Self::new(FailureCode::InvalidModel, message).at(tensor)
+            }
+            PruneError::Surgery(SurgeryError::Held(hold)) => {
+                Self::new(FailureCode::Unsupported, message).at(hold.value)
+            }
+            PruneError::Surgery(SurgeryError::Tensor { tensor, .. }) => {
+                Self::new(FailureCode::InvalidModel, message).at(tensor)
+            }
+            PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
+            PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
+            PruneError::Certify(CertifyError::Original(source)) => Self { message, ..Self::from(source) },
+            PruneError::Certify(CertifyError::Inputs(_)) | PruneError::Opset { .. } => {
+                Self::new(FailureCode::Unsupported, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The structured cut, from a model and a spec to a plan and the cut model. The certificate is apart.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::allocate::{Allocation, Budget, Rounding, Selection};
+use super::coupling::{self, Coupling, Member, Wishes};
+use super::error::PruneError;
+use super::importance;
+use super::surgery::{Plan, SurgeryError, Tailor};
+use crate::cost::{self, OpenSizes};
+use crate::onnx::graph::Graph;
+use crate::onnx::model::Model;
+use crate::onnx::shape::Inferred;
+use crate::spec::prune::PruneSpec;
+use crate::spec::report::{GroupMember, GroupReport};
+
+/// Below this broadcasting is another operation.
+const LEAST_OPSET: i64 = 7;
+
+/// A cut that has not been certified yet.
+#[derive(Debug)]
+pub struct Cut {
+    pub coupling: Coupling,
+    pub selection: Selection,
+    pub plan: Plan,
+    pub model: Model,
+    /// What was found out on the way, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Couples, scores, selects and cuts.
+///
+/// An axis whose numbers cannot be made right shows only when it is cut; it is then held and everything is derived again
+/// without it, each time with fewer axes, so that this ends.
+pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSpec) -> Result<Cut, PruneError> {
+    let found = model.opset("").unwrap_or(LEAST_OPSET);
+    if found < LEAST_OPSET {
+        return Err(PruneError::Opset { least: LEAST_OPSET, found });
+    }
+    let mut wishes = Wishes { exclude: globs(&spec.exclude)?, holds: Vec::new() };
+    let open = OpenSizes::new(model, inferred, &spec.example_shapes);
+    let parameters = cost::parameters(model).all;
+    let mut notes = Vec::new();
+    loop {
+        let coupling = coupling::couple(model, graph, inferred, &wishes);
+        let scores = importance::scores(graph, &coupling, spec.criterion, spec.seed)?;
+        let rounding = Rounding::new(graph, &coupling, &scores, spec.round_to);
+        let macs = Budget::macs(graph, inferred, &coupling, &open);
+        let allocation = Allocation {
+            coupling: &coupling,
+            scores: &scores,
+            scope: spec.scope,
+            rounding: &rounding,
+            macs: &macs,
+            parameters: &Budget::parameters(inferred, &coupling, parameters),
+        };
+        let selection = allocation.select(spec.target)?;
+        let cut = Tailor::new(model, graph, inferred, &coupling, &selection).cut();
+        match cut {
+            Ok((plan, model)) => return Ok(Cut { coupling, selection, plan, model, notes }),
+            Err(SurgeryError::Held(hold)) if !wishes.holds.contains(&hold) => {
+                notes
+                    .push(format!("axis {} of `{}` stays: {} ({})", hold.axis, hold.value, hold.reason, hold.operator));
+                wishes.holds.push(hold);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The patterns of names to leave alone.
+pub fn globs(patterns: &[String]) -> Result<GlobSet, PruneError> {
+    let bad = |pattern: &str| PruneError::Exclude { pattern: pattern.to_owned() };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(|_| bad(pattern))?);
+    }
+    set.build().map_err(|_| bad(&patterns.join(", ")))
+}
+
+impl Cut {
+    /// Every group with its members and widths.
+    pub fn groups(&self) -> Vec<GroupReport> {
+        let report = |group: &coupling::Group| {
+            let mut members: Vec<GroupMember> = Vec::new();
+            for Member { tensor, axis, .. } in
+                group.leaves.iter().flat_map(|leaf| &self.coupling.members[*leaf as usize])
+            {
+                let member =
+                    GroupMember { initializer: self.coupling.tensors[*tensor].name.clone(), axis: *axis as u64 };
+                if !members.contains(&member) {
+                    members.push(member);
+                }
+            }
+            let kept = group.units.clone().filter(|unit| !self.selection.removed[*unit]).count();
+            GroupReport {
+                name: members.first().map_or_else(String::new, |member| member.initializer.clone()),
+                members,
+                width_before: group.units.len() as u64,
+                width_after: kept as u64,
+            }
+        };
+        self.coupling.groups.iter().map(report).collect()
+    }
+
+    /// Share of the channels in groups that went.
+    pub fn removed(&self) -> f64 {
+        self.selection.count() as f64 / self.coupling.units.len().max(1) as f64
+    }
+
+    /// Parameters that lie in an axis that can be cut, over all parameters.
+    pub fn coverage(&self, graph: &Graph<'_>, parameters: u64) -> f64 {
+        let mut names: Vec<&str> = self
+            .coupling
+            .groups
+            .iter()
+            .flat_map(|group| &group.leaves)
+            .flat_map(|leaf| &self.coupling.members[*leaf as usize])
+            .map(|member| self.coupling.tensors[member.tensor].name.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let covered: usize =
+            names.iter().filter_map(|name| graph.constant(name)?.ok()).map(|tensor| tensor.len()).sum();
+        covered as f64 / parameters.max(1) as f64
+    }
+}
