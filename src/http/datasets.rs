@@ -123,8 +123,10 @@ async fn create_dataset(
     }
     let name = upload::name(query.name, &received, "dataset")?;
     let preprocess_json = serde_json::to_vec(&preprocess).map_err(Problem::internal)?;
-    let asked =
-        fingerprint("create_dataset", &[name.as_bytes(), &preprocess_json, received.file.blob().sha256.as_bytes()]);
+    let asked = fingerprint(
+        "create_dataset",
+        &[name.as_bytes(), &preprocess_json, received.file.blob().sha256.as_bytes()],
+    );
     let held = match key.take(&state, tenant, &asked).await? {
         Turn::CarryOut(held) => held,
         Turn::Answered(response) => return Ok(response),
@@ -224,11 +226,7 @@ async fn get_dataset(
     delete, path = "/v1/datasets/{id}", tag = "datasets", params(("id" = Uuid, Path, description = "Id of the dataset")),
     responses((status = 204, description = "The dataset is gone"), DeleteProblems),
 )]
-async fn delete_dataset(
-    State(state): State<AppState>,
-    Tenant(tenant): Tenant,
-    Id(id): Id,
-) -> Result<StatusCode, Problem> {
+async fn delete_dataset(State(state): State<AppState>, Tenant(tenant): Tenant, Id(id): Id) -> Result<StatusCode, Problem> {
     dataset::delete(&mut *state.connection().await?, tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -211,8 +211,7 @@ fn sent(event: Event) -> SseEvent {
 impl AppState {
     fn stream_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         std::sync::Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Problem::new(ProblemCode::Overloaded, "As many streams of events are open as the service takes.")
-                .retry_after(5)
+            Problem::new(ProblemCode::Overloaded, "As many streams of events are open as the service takes.").retry_after(5)
         })
     }
 }

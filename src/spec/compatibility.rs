@@ -273,10 +273,8 @@ fn check_images(
         found.push(Mismatch::dataset(&pointer, shape_message(input, "image", &sample)));
     }
     if !is_float(&input.dtype) {
-        let message = format!(
-            "preprocessed images are floating-point numbers, but the input `{}` takes {}",
-            input.name, input.dtype
-        );
+        let message =
+            format!("preprocessed images are floating-point numbers, but the input `{}` takes {}", input.name, input.dtype);
         found.push(Mismatch::dataset(&place.dataset, message));
     }
 }
@@ -291,7 +289,8 @@ fn check_baseline(
 ) {
     let pointer = format!("{}/baseline_model_id", place.spec);
     if model.inputs.len() != baseline.inputs.len() {
-        let message = format!("the baseline has {} inputs, the model {}", baseline.inputs.len(), model.inputs.len());
+        let message =
+            format!("the baseline has {} inputs, the model {}", baseline.inputs.len(), model.inputs.len());
         found.push(Mismatch::spec(pointer, message));
         return;
     }
@@ -376,11 +375,7 @@ fn samples_agree(left: &ValueSummary, right: &ValueSummary) -> bool {
 
 fn shape_message(input: &ValueSummary, array: &str, sample: &[u64]) -> String {
     let sample = sample.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    format!(
-        "a sample of `{array}` has the shape [{sample}], but the model's input `{}` is {}",
-        input.name,
-        describe(input)
-    )
+    format!("a sample of `{array}` has the shape [{sample}], but the model's input `{}` is {}", input.name, describe(input))
 }
 
 fn describe(value: &ValueSummary) -> String {
@@ -456,13 +451,7 @@ mod tests {
         .expect("a summary")
     }
 
-    fn with_baseline(
-        kind: &str,
-        spec: &Value,
-        model: &ModelSummary,
-        data: &DatasetSummary,
-        other: &ModelSummary,
-    ) -> Vec<Mismatch> {
+    fn with_baseline(kind: &str, spec: &Value, model: &ModelSummary, data: &DatasetSummary, other: &ModelSummary) -> Vec<Mismatch> {
         let request: JobRequest = serde_json::from_value(json!({
             "kind": kind, "model_id": "018f0000-0000-7000-8000-00000000000a", "dataset_id": DATASET, "spec": spec,
         }))
@@ -546,11 +535,7 @@ mod tests {
         let arrays = json!([{"name": "x", "dtype": "float32", "sample_shape": [3, 32, 32]}]);
         assert_eq!(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(9))), []);
         let mismatch = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(11))));
-        assert!(
-            mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` has 10"),
-            "{}",
-            mismatch.message
-        );
+        assert!(mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` has 10"), "{}", mismatch.message);
         let unlabelled = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, None)));
         assert!(unlabelled.message.contains("no labels"), "{}", unlabelled.message);
     }
@@ -559,9 +544,7 @@ mod tests {
     fn image_folders_need_as_many_classes_as_the_output() {
         let preprocess = json!({"size": [32, 32]});
         assert_eq!(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 10)), []);
-        assert!(
-            only(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 9))).message.contains("9 classes")
-        );
+        assert!(only(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 9))).message.contains("9 classes"));
     }
 
     #[test]
@@ -575,12 +558,7 @@ mod tests {
         ] {
             let own = only(found("evaluate", &json!({}), &classifier(), &images(&wrong, 10)));
             assert_eq!(own.pointer, "/dataset_id", "{wrong}");
-            let replaced = found(
-                "evaluate",
-                &json!({"preprocess": wrong}),
-                &classifier(),
-                &images(&json!({"size": [32, 32]}), 10),
-            );
+            let replaced = found("evaluate", &json!({"preprocess": wrong}), &classifier(), &images(&json!({"size": [32, 32]}), 10));
             assert_eq!(only(replaced).pointer, "/spec/preprocess", "{wrong}");
         }
     }

@@ -4,9 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{
-    Certificate, EpochReport, Latency, Measured, PruneReport, Quality, Report, RetrainReport, StepReport,
-};
+use super::report::{Certificate, EpochReport, Latency, Measured, PruneReport, Quality, Report, RetrainReport, StepReport};
 
 /// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
 const MOST_ROWS: usize = 100;
@@ -193,13 +191,7 @@ fn section(page: &mut String, step: &StepReport, of: usize) {
 fn prune_section(page: &mut String, prune: &PruneReport) {
     let cut = prune.groups.iter().filter(|group| group.width_after < group.width_before).count();
     let what = if prune.method == "unstructured" { "weights set to zero" } else { "channels removed" };
-    let _ = write!(
-        page,
-        "{}, {}: {} of the prunable {what}",
-        text(&prune.method),
-        text(&prune.criterion),
-        percent(prune.removed)
-    );
+    let _ = write!(page, "{}, {}: {} of the prunable {what}", text(&prune.method), text(&prune.criterion), percent(prune.removed));
     if !prune.groups.is_empty() {
         let _ = write!(page, ", {cut} of {} cut", count(prune.groups.len() as u64, "group"));
     }
@@ -207,13 +199,7 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
     certificate(page, &prune.certificate);
     if !prune.groups.is_empty() {
         let rows = prune.groups.iter().map(|group| {
-            format!(
-                "| {} | {} | {} | {} |",
-                code(&group.name),
-                group.members.len(),
-                group.width_before,
-                group.width_after
-            )
+            format!("| {} | {} | {} | {} |", code(&group.name), group.members.len(), group.width_before, group.width_after)
         });
         let head = "| group | members | width before | width after |\n| --- | ---: | ---: | ---: |";
         folded(page, &count(prune.groups.len() as u64, "group"), head, rows);
@@ -236,8 +222,7 @@ fn certificate(page: &mut String, certificate: &Certificate) {
         Some(worst.map_or(error, |worst| if error.is_nan() || error > worst { error } else { worst }))
     });
     if let Some(worst) = worst {
-        let _ =
-            write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
+        let _ = write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
     }
     let mut engines: Vec<&str> =
         certificate.checks.iter().filter(|check| check.error.is_some()).map(|check| check.engine.as_str()).collect();
@@ -283,8 +268,7 @@ fn retrain_section(page: &mut String, retrain: &RetrainReport) {
         let _ = writeln!(page, "\nThe model of epoch {best} was kept.");
     }
     if !retrain.not_trained.is_empty() {
-        let rows =
-            retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
+        let rows = retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
         let title = format!("{} not trained", retrain.not_trained.len());
         folded(page, &title, "| what | reason |\n| --- | --- |", rows);
     }
@@ -325,11 +309,7 @@ fn code(name: &str) -> String {
 /// A sentence that may quote names of an upload: no HTML, no cell border, one line.
 fn text(sentence: &str) -> String {
     let line: String = sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    line.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('|', "\\|")
-        .replace('@', "@\u{200b}")
-        .replace("](", "]\u{200b}(")
+    line.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('@', "@\u{200b}").replace("](", "]\u{200b}(")
 }
 
 fn count(number: u64, noun: &str) -> String {
