@@ -1,6 +1,7 @@
 //! What a model costs: multiply-accumulates and parameters. Measured latency is `evaluate`'s.
 
 pub mod formula;
+pub mod inputs;
 mod parameters;
 mod size;
 

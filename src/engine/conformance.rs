@@ -162,7 +162,7 @@ fn every_optimisation_level_computes_the_same() {
     let model = dense();
     let x = Tensor::from_f32(&[1, 3], &[1.0, 2.0, 3.0]);
     for optimization in [Optimization::Disabled, Optimization::Basic, Optimization::All] {
-        let options = SessionOptions { optimization, threads: 2, spinning: true, ..SessionOptions::default() };
+        let options = SessionOptions { optimization, threads: 2, ..SessionOptions::default() };
         let outputs = runtime.load(&model, &options).unwrap().run(&[("x", &x)]).unwrap();
         assert_eq!(floats(&outputs[0]), [22.0, 28.0]);
     }

@@ -9,9 +9,6 @@ pub struct SessionOptions {
     pub optimization: Optimization,
     /// Constants larger than this many bytes are not computed ahead of time; bounds what a small file can grow to.
     pub folded_constant_bytes: u64,
-    /// Whether idle threads wait in a busy loop. Faster by microseconds a run, at the cost of everything else on the
-    /// machine: for latency measurements only, where it is what a deployed runtime does by default.
-    pub spinning: bool,
 }
 
 /// How far an engine may rewrite a graph before it runs it.
@@ -27,7 +24,7 @@ pub enum Optimization {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 1, optimization: Optimization::All, folded_constant_bytes: 64 << 20, spinning: false }
+        Self { threads: 1, optimization: Optimization::All, folded_constant_bytes: 64 << 20 }
     }
 }
 

@@ -58,7 +58,6 @@ impl OnnxRuntime {
     }
 
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, ort::Error> {
-        let switch = |on: bool| if on { "1" } else { "0" };
         Ok(OrtSession::builder(&self.environment)?
             .with_intra_threads(options.threads.max(1))?
             .with_inter_threads(1)?
@@ -71,7 +70,9 @@ impl OnnxRuntime {
             // Protobuf only: the library would take bytes that look like its own flatbuffer format for that, and that
             // format's reader trusts what it reads.
             .with_config_entry("session.load_model_format", "ONNX")?
-            .with_config_entry("session.intra_op.allow_spinning", switch(options.spinning))?
+            // Idle threads that wait in a busy loop gain microseconds a run and slow down everything else on the machine,
+            // a second session included.
+            .with_intra_op_spinning(false)?
             .with_config_entry(
                 "optimization.constant_folding_max_output_size_in_bytes",
                 options.folded_constant_bytes.to_string(),

@@ -6,14 +6,13 @@
 //! loads, runs, gives finite numbers and the same shapes.
 
 mod compare;
-mod inputs;
 mod reference;
 mod scramble;
 
 use compare::Difference;
-use inputs::{Feeds, Inputs, OPEN_SIZES};
 pub use reference::is_maskable_reduction;
 
+use crate::cost::inputs::{Feeds, Inputs, OPEN_SIZES};
 use crate::cost::ExampleShapes;
 use crate::engine::{Engine, EngineError, Optimization, Session, SessionOptions, onnx_runtime, tract};
 use crate::onnx::graph::Graph;

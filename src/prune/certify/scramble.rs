@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::inputs::normal;
+use crate::cost::inputs::normal;
 use crate::onnx::attribute::Attribute;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;

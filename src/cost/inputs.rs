@@ -1,4 +1,4 @@
-//! Inputs to compare models on, drawn as the input's meaning demands: token ids lie within the vocabulary, masks are 0 or
+//! Inputs to run models on where there is no dataset, drawn as the input's meaning demands: token ids lie within the vocabulary, masks are 0 or
 //! 1, pixels are bytes, everything else is normal.
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::cost::ExampleShapes;
+use super::ExampleShapes;
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::proto::ValueInfoProto;
@@ -48,6 +48,17 @@ impl<'g> Inputs<'g> {
     pub fn fixed_batch(&self) -> u64 {
         let dims = self.infos.first().and_then(|info| self.inferred.dims(info.name()));
         dims.and_then(|dims| dims.first()?.as_known()).and_then(|size| u64::try_from(size).ok()).unwrap_or(1)
+    }
+
+    /// Axes that are open, other than the batch, and have no example.
+    pub fn open_axes(&self) -> Vec<&'g Symbol> {
+        let batches: HashSet<&Symbol> = self.infos.iter().filter_map(|info| self.batch_of(info)).collect();
+        let mut open = Vec::new();
+        for info in self.infos.iter().filter(|info| !self.examples.contains_key(info.name())) {
+            let dims = self.inferred.dims(info.name()).unwrap_or_default();
+            open.extend(dims.iter().flat_map(Dim::symbols).filter(|symbol| !batches.contains(symbol)));
+        }
+        open
     }
 
     /// Tensors for every fed input. `open` is the size of open axes without an example.
