@@ -45,7 +45,6 @@ pub const FAMILIES: &[Family] = &[
             "Atanh",
             "Erf",
             "Sign",
-            "Not",
             "BitwiseNot",
             "CumSum",
             "CumProd",
@@ -65,7 +64,7 @@ pub const FAMILIES: &[Family] = &[
         unary,
     ),
     (MS, &["Gelu", "FastGelu", "BiasGelu", "QuickGelu", "BiasSoftmax", "Trilu", "Inverse"], unary),
-    (AI, &["Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round"], unary_value),
+    (AI, &["Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Not"], unary_value),
     (AI, &["IsNaN", "IsInf"], predicate),
     (AI, &["Cast", "CastLike"], cast),
     (
@@ -96,6 +95,7 @@ fn unary_value(call: &Call) -> Outputs {
             "Abs" => Some((Dim::known(numerator.as_known()?.checked_abs()?), denominator)),
             "Floor" => Some((numerator.floor_div(&denominator), one.clone())),
             "Ceil" => Some((numerator.ceil_div(&denominator), one.clone())),
+            "Not" => Some((Dim::known(i64::from(numerator.as_known()? == 0)), one.clone())),
             "Round" if denominator.is(1) => Some((numerator, denominator)),
             _ => None,
         })

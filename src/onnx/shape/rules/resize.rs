@@ -11,6 +11,7 @@ pub const FAMILIES: &[Family] = &[
     (AI, &["GridSample"], grid_sample),
     (AI, &["AffineGrid"], affine_grid),
     (AI, &["CenterCropPad"], center_crop_pad),
+    (AI, &["Crop"], crop),
 ];
 
 /// ⌊size × scale⌋ as the runtime computes it: in 32-bit floats where both are numbers, else by exact fractions.
@@ -132,4 +133,17 @@ fn center_crop_pad(call: &Call) -> Outputs {
         dims[axis] = size;
     }
     Ok(vec![Fact::new(call.dtype(0), dims)])
+}
+
+/// The experimental operator of early converters: borders (left, top, right, bottom), or a size (height, width) behind them.
+fn crop(call: &Call) -> Outputs {
+    let [n, c, h, w] = call.dims(0)? else { return Err("its input does not have 4 axes".into()) };
+    let border = call.node.ints("border").unwrap_or(&[0; 4]);
+    let [left, top, right, bottom] = *border else { return Err("its border does not have 4 sizes".into()) };
+    let cut = |size: &Dim, a: i64, b: i64| size.sub(&Dim::known(a)).sub(&Dim::known(b));
+    let (height, width) = match call.node.ints("scale") {
+        Some([height, width]) => (Dim::known(*height), Dim::known(*width)),
+        _ => (cut(h, top, bottom), cut(w, left, right)),
+    };
+    Ok(vec![Fact::new(call.dtype(0), vec![n.clone(), c.clone(), height, width])])
 }

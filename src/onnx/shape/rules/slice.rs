@@ -23,12 +23,9 @@ fn slice(call: &Call) -> Outputs {
     };
     let mut sliced = dims.to_vec();
     for cut in &cuts {
-        sliced[cut.axis] = length(&dims[cut.axis], cut).unwrap_or_else(|| call.data(0, cut.axis));
+        sliced[cut.axis] = extent(&dims[cut.axis], cut).map_or_else(|| call.data(0, cut.axis), |extent| extent.1);
     }
-    let value = match (call.value(0), cuts.as_slice()) {
-        (Some(value), _) => picked(value, &cuts),
-        _ => None,
-    };
+    let value = call.value(0).and_then(|value| picked(value, &cuts));
     Ok(vec![Fact::new(call.dtype(0), sliced).with_value(value)])
 }
 
@@ -55,38 +52,35 @@ fn cuts(call: &Call, rank: usize) -> Result<Option<Vec<Cut>>, String> {
     starts.into_iter().zip(ends).zip(axes).zip(steps).map(cut).collect::<Result<Vec<_>, String>>().map(Some)
 }
 
-/// A bound counted from the front, within 0 and the size (one less at both ends for a negative step).
-fn clamped(bound: &Dim, size: &Dim, backwards: bool, is_end: bool) -> Option<Dim> {
-    // Values near the ends of the type mean "all the way".
+/// A bound counted from the front. Values near the ends of the type mean "all the way".
+fn from_front(bound: &Dim, size: &Dim, backwards: bool) -> Option<Dim> {
     let far = i64::from(i32::MAX) - 1;
-    let known = bound.as_known();
-    let last = size.sub(&Dim::known(1));
-    if known.is_some_and(|bound| bound >= far) {
-        return Some(if backwards { last } else { size.clone() });
-    }
-    if known.is_some_and(|bound| bound <= -far) {
-        return Some(if backwards && is_end { Dim::known(-1) } else { Dim::known(0) });
-    }
-    let from_front = match (known, bound.lower_bound()) {
-        (Some(bound), _) if bound < 0 => size.add(&Dim::known(bound)),
-        (_, Some(0..)) => bound.clone(),
+    match (bound.as_known(), bound.lower_bound()) {
+        (Some(bound), _) if bound >= far => Some(if backwards { size.sub(&Dim::known(1)) } else { size.clone() }),
+        (Some(bound), _) if bound <= -far => Some(Dim::known(if backwards { -1 } else { 0 })),
+        (Some(bound), _) if bound < 0 => Some(size.add(&Dim::known(bound))),
+        (_, Some(0..)) => Some(bound.clone()),
         // −x counts from the back where x is at least 1.
-        _ if bound.mul(&Dim::known(-1)).lower_bound()? >= 1 => size.add(bound),
-        _ => return None,
-    };
-    Some(if backwards {
-        from_front.minimum(&last).maximum(&Dim::known(if is_end { -1 } else { 0 }))
-    } else {
-        from_front.minimum(size).maximum(&Dim::known(0))
-    })
+        _ => (bound.mul(&Dim::known(-1)).lower_bound()? >= 1).then(|| size.add(bound)),
+    }
 }
 
-fn length(size: &Dim, cut: &Cut) -> Option<Dim> {
+/// First index and number of indices.
+fn extent(size: &Dim, cut: &Cut) -> Option<(Dim, Dim)> {
     let backwards = cut.step < 0;
-    let start = clamped(&cut.start, size, backwards, false)?;
-    let end = clamped(&cut.end, size, backwards, true)?;
-    let span = if backwards { start.sub(&end) } else { end.sub(&start) };
-    Some(span.ceil_div(&Dim::known(cut.step.checked_abs()?)).maximum(&Dim::known(0)))
+    let (start, end) = (from_front(&cut.start, size, backwards)?, from_front(&cut.end, size, backwards)?);
+    let (start, span) = if backwards {
+        let start = start.minimum(&size.sub(&Dim::known(1)));
+        let span = start.sub(&end.maximum(&Dim::known(-1)));
+        (start, span)
+    } else {
+        let start = start.maximum(&Dim::known(0));
+        let span = if end == *size { end } else { end.minimum(size) }.sub(&start);
+        (start, span)
+    };
+    // A size is never negative, whatever its expression looks like.
+    let length = if span == *size { span } else { span.maximum(&Dim::known(0)) };
+    Some((start, length.ceil_div(&Dim::known(cut.step.checked_abs()?))))
 }
 
 /// The elements that are left, where all bounds are numbers.
@@ -94,9 +88,9 @@ fn picked(value: &ShapeValue, cuts: &[Cut]) -> Option<ShapeValue> {
     let mut value = value.clone();
     for cut in cuts {
         let size = *value.shape.get(cut.axis)?;
-        let length =
-            length(&Dim::known(size as i64), cut)?.as_known().and_then(|length| usize::try_from(length).ok())?;
-        let start = clamped(&cut.start, &Dim::known(size as i64), cut.step < 0, false)?.as_known()?;
+        let (start, length) = extent(&Dim::known(size as i64), cut)?;
+        let start = start.as_known()?;
+        let length = length.as_known().and_then(|length| usize::try_from(length).ok())?;
         let inner: usize = value.shape[cut.axis + 1..].iter().product();
         let outer: usize = value.shape[..cut.axis].iter().product();
         let mut positions = Vec::new();
