@@ -10,6 +10,7 @@ pub mod dtype;
 pub mod graph;
 pub mod mapped;
 pub mod model;
+pub mod order;
 pub mod prescan;
 pub mod proto;
 pub mod schema;

@@ -7,10 +7,12 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::check::Unsound;
 use super::graph::Graph;
 use super::prescan::{self, PrescanError};
 use super::proto::{GraphProto, ModelProto};
 use crate::spec::attempt::ModelLimits;
+use crate::spec::failure::{Failure, FailureCode};
 
 /// A model whose file was sound.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,18 @@ pub enum ModelError {
     #[error("the file is not an ONNX model: {0}")]
     Decode(#[from] prost::DecodeError),
     #[error(transparent)]
-    Unsound(#[from] super::check::Unsound),
+    Unsound(#[from] Unsound),
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Prescan(error) => error.into(),
+            ModelError::Unsound(error) => error.into(),
+            ModelError::Io(_) => Self::new(FailureCode::Internal, error.to_string()),
+            ModelError::Decode(_) => Self::new(FailureCode::InvalidModel, error.to_string()),
+        }
+    }
 }
 
 impl Model {
@@ -39,10 +52,16 @@ impl Model {
 
     /// The same for bytes in memory.
     pub fn from_bytes(bytes: Bytes, limits: &ModelLimits) -> Result<Self, ModelError> {
+        Ok(Self::import(bytes, limits)?.0)
+    }
+
+    /// The same, with a sentence for everything that was normalised: nodes are brought into topological order.
+    pub fn import(bytes: Bytes, limits: &ModelLimits) -> Result<(Self, Vec<String>), ModelError> {
         prescan::scan(&bytes, limits)?;
-        let model = Self { proto: ModelProto::decode(bytes)? };
-        super::check::check(&model.proto)?;
-        Ok(model)
+        let mut model = Self { proto: ModelProto::decode(bytes)? };
+        let notes = super::order::sort_model(&mut model.proto).map_err(|cycle| Unsound::Cycle { nodes: cycle.nodes })?;
+        super::check::check(&model.proto, limits.tensor_elements)?;
+        Ok((model, notes))
     }
 
     /// The file's bytes.
