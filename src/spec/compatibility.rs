@@ -126,7 +126,19 @@ fn check_scoring(
         found.push(Mismatch::spec(format!("{}/output", place.spec), message));
         return None;
     }
-    let scores = class_axis(output);
+    let scores = match scores_of(output) {
+        Scores::Classes(classes) => Some(classes),
+        Scores::Unknown => None,
+        Scores::NotScores => {
+            let message = format!(
+                "the output `{}` is {}, but what is scored has one row of classes for each sample; name another output",
+                output.name,
+                describe(output)
+            );
+            found.push(Mismatch::spec(format!("{}/output", place.spec), message));
+            return None;
+        }
+    };
     if let Some(dataset) = dataset {
         check_classes(dataset, output, scores, place, found);
     }
@@ -153,7 +165,7 @@ fn check_classes(
     };
     if !fits {
         let message = format!(
-            "the dataset has {classes} classes, but the last axis of the output `{}` has {scores}",
+            "the dataset has {classes} classes, but the output `{}` scores {scores}",
             output.name
         );
         found.push(Mismatch::dataset(&place.dataset, message));
@@ -194,7 +206,40 @@ fn check_inputs(
                     continue;
                 };
                 check_array(input, array, place, found);
+                if let Some((pointer, preprocess)) = effective(dataset, replaced, place)
+                    && matches!(kind_of_numpy(&array.dtype), Some(NumberKind::Integer))
+                    && is_float(&input.dtype)
+                {
+                    check_channels(preprocess, &array.sample_shape, &pointer, found);
+                }
             }
+        }
+    }
+}
+
+/// The preprocessing that applies and where it stands: in the spec where it is replaced there, else with the dataset.
+fn effective<'a>(
+    dataset: &'a DatasetSummary,
+    replaced: Option<&'a Preprocess>,
+    place: &Place,
+) -> Option<(String, &'a Preprocess)> {
+    match replaced {
+        Some(replaced) => Some((format!("{}/preprocess", place.spec), replaced)),
+        None => dataset.preprocess.as_ref().map(|own| (place.dataset.clone(), own)),
+    }
+}
+
+/// Checks that there is one mean and deviation for all channels, or one for each.
+fn check_channels(preprocess: &Preprocess, sample: &[u64], pointer: &str, found: &mut Vec<Mismatch>) {
+    let channels = match preprocess.layout {
+        Layout::Nchw => sample.first(),
+        Layout::Nhwc => sample.last(),
+    };
+    let channels = channels.copied().unwrap_or(1);
+    for (field, values) in [("mean", &preprocess.mean), ("std", &preprocess.std)] {
+        if values.len() > 1 && values.len() as u64 != channels {
+            let message = format!("`{field}` has {} values, but the samples have {channels} channels", values.len());
+            found.push(Mismatch::dataset(pointer, message));
         }
     }
 }
@@ -239,15 +284,10 @@ fn check_images(
         found.push(Mismatch::dataset(&place.dataset, message));
         return;
     };
-    // A replacement in the spec is to blame where there is one, else the dataset.
-    let (pointer, preprocess) = match (replaced, &dataset.preprocess) {
-        (Some(replaced), _) => (format!("{}/preprocess", place.spec), replaced),
-        (None, Some(own)) => (place.dataset.clone(), own),
-        (None, None) => {
-            let message = "the images have no `preprocess`; give one in the spec".into();
-            found.push(Mismatch::dataset(&place.dataset, message));
-            return;
-        }
+    let Some((pointer, preprocess)) = effective(dataset, replaced, place) else {
+        let message = "the images have no `preprocess`; give one in the spec".into();
+        found.push(Mismatch::dataset(&place.dataset, message));
+        return;
     };
     let Some([height, width]) = preprocess.size else {
         let message = "images need a `size` of [height, width] to become arrays of one shape".into();
@@ -258,23 +298,18 @@ fn check_images(
         Channels::Rgb | Channels::Bgr => 3,
         Channels::Gray => 1,
     };
-    for (field, values) in [("mean", &preprocess.mean), ("std", &preprocess.std)] {
-        if !values.is_empty() && values.len() as u64 != channels {
-            let message = format!("`{field}` has {} values, but the images have {channels} channels", values.len());
-            found.push(Mismatch::dataset(&pointer, message));
-        }
-    }
     let (height, width) = (u64::from(height), u64::from(width));
     let sample = match preprocess.layout {
         Layout::Nchw => [channels, height, width],
         Layout::Nhwc => [height, width, channels],
     };
+    check_channels(preprocess, &sample, &pointer, found);
     if !shape_fits(input, &sample) {
         found.push(Mismatch::dataset(&pointer, shape_message(input, "image", &sample)));
     }
-    if !is_float(&input.dtype) {
-        let message =
-            format!("preprocessed images are floating-point numbers, but the input `{}` takes {}", input.name, input.dtype);
+    // Integers are taken as they are decoded.
+    if !is_float(&input.dtype) && !is_integer(&input.dtype) {
+        let message = format!("images are numbers, but the input `{}` takes {}", input.name, input.dtype);
         found.push(Mismatch::dataset(&place.dataset, message));
     }
 }
@@ -342,11 +377,26 @@ fn scored_output<'a>(model: &'a ModelSummary, name: Option<&str>) -> Option<&'a 
     }
 }
 
-/// Size of the last axis, where it is known and not the batch.
-fn class_axis(output: &ValueSummary) -> Option<u64> {
-    match output.shape.as_deref()? {
-        [_, .., Axis::Size(size)] => Some(*size),
-        _ => None,
+/// What an output scores, by its shape.
+enum Scores {
+    /// So many classes.
+    Classes(u64),
+    /// More than one score a class, or none.
+    NotScores,
+    Unknown,
+}
+
+/// Reads the shape of an output as the evaluation does: the first axis is the batch, other axes of size 1 do not count,
+/// and a single score is that of the second of two classes.
+fn scores_of(output: &ValueSummary) -> Scores {
+    let Some(shape) = &output.shape else { return Scores::Unknown };
+    let Some((_batch, rest)) = shape.split_first() else { return Scores::NotScores };
+    let wide: Vec<&Axis> = rest.iter().filter(|axis| **axis != Axis::Size(1)).collect();
+    match wide.as_slice() {
+        [] => Scores::Classes(2),
+        [Axis::Size(classes)] => Scores::Classes(*classes),
+        several if several.iter().all(|axis| matches!(axis, Axis::Size(_))) => Scores::NotScores,
+        _ => Scores::Unknown,
     }
 }
 
@@ -535,7 +585,7 @@ mod tests {
         let arrays = json!([{"name": "x", "dtype": "float32", "sample_shape": [3, 32, 32]}]);
         assert_eq!(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(9))), []);
         let mismatch = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(11))));
-        assert!(mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` has 10"), "{}", mismatch.message);
+        assert!(mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` scores 10"), "{}", mismatch.message);
         let unlabelled = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, None)));
         assert!(unlabelled.message.contains("no labels"), "{}", unlabelled.message);
     }
@@ -553,7 +603,7 @@ mod tests {
             json!({"size": [32, 31]}),
             json!({"size": [32, 32], "layout": "nhwc"}),
             json!({"size": [32, 32], "channels": "gray"}),
-            json!({"size": [32, 32], "mean": [0.5]}),
+            json!({"size": [32, 32], "mean": [0.5, 0.5]}),
             json!({}),
         ] {
             let own = only(found("evaluate", &json!({}), &classifier(), &images(&wrong, 10)));
@@ -592,6 +642,33 @@ mod tests {
         let data = npz(&json!([{"name": "x", "dtype": "float32", "sample_shape": [3, 32, 32]}]), Some(10));
         assert_eq!(only(found("evaluate", &json!({}), &labels, &data)).pointer, "/spec/output");
         assert_eq!(found("evaluate", &json!({"output": "p"}), &labels, &data), []);
+    }
+
+    #[test]
+    fn axes_of_size_one_do_not_count_and_a_single_score_stands_for_two_classes() {
+        let data = npz(&json!([{"name": "x", "dtype": "float32", "sample_shape": [4]}]), Some(3));
+        let with = |shape: &Value| {
+            model(
+                &json!([{"name": "x", "dtype": "float", "shape": ["N", 4]}]),
+                &json!([{"name": "y", "dtype": "float", "shape": shape}]),
+            )
+        };
+        assert_eq!(found("evaluate", &json!({}), &with(&json!([1, 3, 1, 1])), &data), []);
+        assert_eq!(found("evaluate", &json!({}), &with(&json!(["N", "C", 7])), &data), []);
+        let binary = only(found("evaluate", &json!({}), &with(&json!(["N", 1])), &data));
+        assert!(binary.message.contains("3 classes") && binary.message.contains("scores 2"), "{}", binary.message);
+        for pixels in [json!(["N", 3, 8, 8]), json!([])] {
+            assert_eq!(only(found("evaluate", &json!({}), &with(&pixels), &data)).pointer, "/spec/output", "{pixels}");
+        }
+    }
+
+    #[test]
+    fn integer_arrays_need_a_mean_for_each_channel_or_one_for_all() {
+        let mut data = npz(&json!([{"name": "x", "dtype": "uint8", "sample_shape": [3, 32, 32]}]), Some(10));
+        for (mean, fits) in [(json!([0.5]), true), (json!([0.5, 0.5, 0.5]), true), (json!([0.5, 0.5]), false)] {
+            data.preprocess = serde_json::from_value(json!({"mean": mean})).expect("preprocessing");
+            assert_eq!(found("evaluate", &json!({}), &classifier(), &data).is_empty(), fits, "{mean}");
+        }
     }
 
     #[test]

@@ -130,8 +130,17 @@ pub struct StepRequest {
     pub dataset_id: Option<Uuid>,
     /// Settings of the kind; `{}` by default.
     #[serde(default)]
-    #[schema(value_type = Option<SpecRequest>)]
+    #[schema(value_type = Option<StepSpecRequest>)]
     pub spec: Option<Value>,
+}
+
+/// The shapes that a step's `spec` may take; which one is said by its `kind`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum StepSpecRequest {
+    Prune(PruneRequest),
+    Retrain(RetrainSpec),
+    Evaluate(EvaluateSpec),
 }
 
 /// What one step of a job does.
