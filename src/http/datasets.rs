@@ -18,7 +18,7 @@ use super::page::{self, Page};
 use super::problem::{Problem, ProblemCode, ProblemItem};
 use super::responses::{DatasetUploadProblems, DeleteProblems, OneProblems};
 use super::state::AppState;
-use super::upload::{self, Received, Rules};
+use super::upload::{self, File, Received, Rules};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::summary::DatasetSummary;
 use crate::store::dataset::{self, Dataset, NewDataset};
@@ -86,8 +86,7 @@ pub struct DatasetUploadQuery {
 #[expect(dead_code, reason = "stands for the form in openapi.yaml; the form itself is read as a stream")]
 pub struct DatasetForm {
     /// The file.
-    #[schema(value_type = String, format = Binary)]
-    file: Vec<u8>,
+    file: File,
     preprocess: Option<Preprocess>,
 }
 
@@ -99,7 +98,7 @@ pub struct DatasetForm {
 #[utoipa::path(
     post, path = "/v1/datasets", tag = "datasets",
     params(DatasetUploadQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a repetition safe: it is answered as the first request was, for 24 hours.")),
-    request_body(content((Vec<u8> = "application/octet-stream"), (DatasetForm = "multipart/form-data")), description = "The dataset"),
+    request_body(content((File = "application/octet-stream"), (DatasetForm = "multipart/form-data")), description = "The dataset"),
     responses(
         (status = 201, description = "The dataset", body = DatasetBody, headers(("Location" = String, description = "Path of the dataset"))),
         DatasetUploadProblems,

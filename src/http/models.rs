@@ -19,7 +19,7 @@ use super::page::{self, Page};
 use super::problem::Problem;
 use super::responses::{ContentProblems, DeleteProblems, ModelUploadProblems, OneProblems};
 use super::state::AppState;
-use super::upload::{self, Rules};
+use super::upload::{self, File, Rules};
 use crate::spec::report::Certificate;
 use crate::spec::summary::ModelSummary;
 use crate::store::model::{self, Model, NewModel};
@@ -101,8 +101,7 @@ pub struct ModelUploadQuery {
 #[expect(dead_code, reason = "stands for the form in openapi.yaml; the form itself is read as a stream")]
 pub struct ModelForm {
     /// The ONNX file.
-    #[schema(value_type = String, format = Binary)]
-    file: Vec<u8>,
+    file: File,
 }
 
 /// Upload a model
@@ -112,7 +111,7 @@ pub struct ModelForm {
 #[utoipa::path(
     post, path = "/v1/models", tag = "models",
     params(ModelUploadQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes a repetition safe: it is answered as the first request was, for 24 hours.")),
-    request_body(content((Vec<u8> = "application/octet-stream"), (ModelForm = "multipart/form-data")), description = "The ONNX file"),
+    request_body(content((File = "application/octet-stream"), (ModelForm = "multipart/form-data")), description = "The ONNX file"),
     responses(
         (status = 201, description = "The model", body = ModelBody, headers(("Location" = String, description = "Path of the model"))),
         ModelUploadProblems,
@@ -230,9 +229,9 @@ async fn delete_model(State(state): State<AppState>, Tenant(tenant): Tenant, Id(
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of what the client has"),
     ),
     responses(
-        (status = 200, description = "The whole file", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "The whole file", body = File, content_type = "application/octet-stream",
             headers(("ETag" = String, description = "SHA-256 of the file"), ("Content-Disposition" = String, description = "Name of the file"))),
-        (status = 206, description = "The range", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 206, description = "The range", body = File, content_type = "application/octet-stream",
             headers(("Content-Range" = String, description = "The range and the size of the file"))),
         (status = 304, description = "The client has it"),
         ContentProblems,

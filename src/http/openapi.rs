@@ -30,10 +30,10 @@ use super::responses::AnyProblems;
 )]
 pub struct Frame;
 
-/// Adds what holds for every operation.
+/// Adds what holds for every operation on resources.
 pub fn complete(mut document: Document) -> Document {
     use utoipa::IntoResponses;
-    for item in document.paths.paths.values_mut() {
+    for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1/")) {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             for (status, response) in AnyProblems::responses() {

@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::extract::media_type;
 use super::problem::{Problem, ProblemCode, ProblemItem};
@@ -21,6 +22,12 @@ use crate::store::spool::{SpoolWriter, Spooled};
 const FIELD_BYTES: usize = 64 << 10;
 /// Longest name of a model or dataset, in characters.
 pub const LONGEST_NAME: usize = 200;
+
+/// The bytes of a file, in openapi.yaml.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "stands for bytes that are only ever streamed")]
+pub struct File(Vec<u8>);
 
 /// What an upload may consist of.
 #[derive(Clone, Copy, Debug)]

@@ -225,5 +225,6 @@ fn dataset_summary() -> DatasetSummary {
         classes: Some(2),
         class_names: Vec::new(),
         preprocess: None,
+        notes: Vec::new(),
     }
 }
