@@ -50,11 +50,15 @@ impl Unsound {
         match self {
             Self::NoGraph | Self::NoOutputs | Self::NoOpset | Self::NamelessInitializer => None,
             Self::DanglingInput { node, .. } => Some(node),
-            Self::DanglingOutput { value } | Self::DuplicateValue { value } | Self::NegativeSize { value, .. } => Some(value),
+            Self::DanglingOutput { value } | Self::DuplicateValue { value } | Self::NegativeSize { value, .. } => {
+                Some(value)
+            }
             Self::DuplicateInitializer { name } => Some(name),
             Self::Cycle { nodes } => nodes.first().map(String::as_str),
             Self::RecursiveFunction { function } => Some(function),
-            Self::Tensor { tensor, .. } | Self::TensorTooLarge { tensor, .. } | Self::ExternalData { tensor } => Some(tensor),
+            Self::Tensor { tensor, .. } | Self::TensorTooLarge { tensor, .. } | Self::ExternalData { tensor } => {
+                Some(tensor)
+            }
         }
     }
 }
@@ -190,7 +194,8 @@ impl Checker {
         let count = element_count(&shape).ok_or_else(|| broken(TensorError::TooLarge(tensor.dims.clone())))?;
         let (expected, found) = match held(tensor, dtype) {
             Held::Bytes(found) => {
-                let expected = dtype.bytes_for(count).ok_or_else(|| broken(TensorError::TooLarge(tensor.dims.clone())))?;
+                let expected =
+                    dtype.bytes_for(count).ok_or_else(|| broken(TensorError::TooLarge(tensor.dims.clone())))?;
                 (expected, found)
             }
             Held::Elements { width, found } => (count.div_ceil(width.max(1)), found),
@@ -213,7 +218,10 @@ impl Checker {
 enum Held {
     Bytes(usize),
     /// Entries of a typed field, each with `width` elements.
-    Elements { width: usize, found: usize },
+    Elements {
+        width: usize,
+        found: usize,
+    },
 }
 
 fn held(tensor: &TensorProto, dtype: DataType) -> Held {
@@ -241,7 +249,9 @@ fn held(tensor: &TensorProto, dtype: DataType) -> Held {
 /// A declared size below −1 is a mistake; −1 is how some exporters write a free axis.
 fn declared(info: &ValueInfoProto) -> Result<(), Unsound> {
     use super::proto::{DimensionValue, TypeValue};
-    let Some(TypeValue::Tensor(tensor)) = info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else { return Ok(()) };
+    let Some(TypeValue::Tensor(tensor)) = info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
+        return Ok(());
+    };
     for (axis, dim) in tensor.shape.iter().flat_map(|shape| shape.dim.iter().enumerate()) {
         if let Some(DimensionValue::Value(size)) = dim.value
             && size < -1

@@ -13,6 +13,7 @@ pub mod model;
 pub mod order;
 pub mod prescan;
 pub mod proto;
+pub mod raise;
 pub mod schema;
 pub mod shape;
 pub mod tensor;

@@ -59,7 +59,8 @@ impl Model {
     pub fn import(bytes: Bytes, limits: &ModelLimits) -> Result<(Self, Vec<String>), ModelError> {
         prescan::scan(&bytes, limits)?;
         let mut model = Self { proto: ModelProto::decode(bytes)? };
-        let notes = super::order::sort_model(&mut model.proto).map_err(|cycle| Unsound::Cycle { nodes: cycle.nodes })?;
+        let notes =
+            super::order::sort_model(&mut model.proto).map_err(|cycle| Unsound::Cycle { nodes: cycle.nodes })?;
         super::check::check(&model.proto, limits.tensor_elements)?;
         Ok((model, notes))
     }

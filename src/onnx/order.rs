@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn sorting_keeps_the_order_where_it_is_one() {
-        let nodes = [node("B", &["a"], "b"), node("C", &["x"], "c"), node("A", &["x"], "a"), node("D", &["b", "c"], "d")];
+        let nodes =
+            [node("B", &["a"], "b"), node("C", &["x"], "c"), node("A", &["x"], "a"), node("D", &["b", "c"], "d")];
         assert_eq!(order(&nodes).unwrap(), [1, 2, 0, 3]);
     }
 

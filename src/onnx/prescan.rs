@@ -119,9 +119,10 @@ impl Walk<'_> {
             let offset = at;
             let key = self.varint(kind, &mut at, end)?;
             let number = key >> 3;
-            let field = u32::try_from(number).ok().and_then(|number| kind.field(number)).ok_or_else(|| {
-                PrescanError::UnknownField { message: format!("{kind:?}"), number, offset }
-            })?;
+            let field = u32::try_from(number)
+                .ok()
+                .and_then(|number| kind.field(number))
+                .ok_or_else(|| PrescanError::UnknownField { message: format!("{kind:?}"), number, offset })?;
             match key & 7 {
                 0 if matches!(field.wire, Wire::Varint) => {
                     self.varint(kind, &mut at, end)?;
@@ -136,7 +137,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn delimited(&mut self, kind: Kind, field: &Field, at: &mut usize, end: usize, depth: u32) -> Result<(), PrescanError> {
+    fn delimited(
+        &mut self,
+        kind: Kind,
+        field: &Field,
+        at: &mut usize,
+        end: usize,
+        depth: u32,
+    ) -> Result<(), PrescanError> {
         let offset = *at;
         let length = self.varint(kind, at, end)?;
         let stop = usize::try_from(length).ok().and_then(|length| at.checked_add(length)).filter(|stop| *stop <= end);
@@ -151,7 +159,10 @@ impl Walk<'_> {
                 }
                 self.counts.string_bytes += length;
                 if self.counts.string_bytes > self.limits.string_bytes {
-                    return Err(PrescanError::TooMany { what: "bytes of names and texts", limit: self.limits.string_bytes });
+                    return Err(PrescanError::TooMany {
+                        what: "bytes of names and texts",
+                        limit: self.limits.string_bytes,
+                    });
                 }
                 self.entry(field)
             }
@@ -178,7 +189,14 @@ impl Walk<'_> {
         }
     }
 
-    fn skip(&mut self, kind: Kind, at: &mut usize, width: usize, end: usize, field: &Field) -> Result<(), PrescanError> {
+    fn skip(
+        &mut self,
+        kind: Kind,
+        at: &mut usize,
+        width: usize,
+        end: usize,
+        field: &Field,
+    ) -> Result<(), PrescanError> {
         if end - *at < width {
             return Err(PrescanError::Truncated { message: format!("{kind:?}"), offset: *at });
         }
@@ -229,7 +247,11 @@ impl Walk<'_> {
     fn take(&mut self, bytes: u64) -> Result<(), PrescanError> {
         self.counts.memory_bytes += bytes;
         let limit = BASE_MEMORY.saturating_add(MEMORY_PER_BYTE.saturating_mul(self.bytes.len() as u64));
-        if self.counts.memory_bytes > limit { Err(PrescanError::TooMany { what: "bytes once it is decoded", limit }) } else { Ok(()) }
+        if self.counts.memory_bytes > limit {
+            Err(PrescanError::TooMany { what: "bytes once it is decoded", limit })
+        } else {
+            Ok(())
+        }
     }
 }
 

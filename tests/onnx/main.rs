@@ -2,4 +2,5 @@
 //! knows nothing of our structs.
 
 mod corpus;
+mod raise;
 mod shapes;

@@ -64,6 +64,11 @@ impl Inferred {
         self.facts.get(value).and_then(|fact| fact.value.as_ref()).filter(|value| value.is_integral())
     }
 
+    /// Elements of a short floating-point constant.
+    pub fn floats(&self, value: &str) -> Option<&[f32]> {
+        self.facts.get(value).and_then(|fact| fact.floats.as_deref())
+    }
+
     /// The values whose shape is unknown, in the order of their nodes.
     pub fn unknown(&self) -> &[Unknown] {
         &self.unknown
