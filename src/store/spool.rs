@@ -84,35 +84,40 @@ impl Drop for SpoolPath {
 
 /// SHA-256 and size of a file.
 pub(super) async fn hash_file(path: &Path) -> Result<BlobRef, StoreError> {
+    let mut chunks = Chunks::open(path).await?;
     let mut hash = Sha256::new();
-    let size_bytes = read_chunks(path, async |bytes| {
+    let mut size_bytes = 0;
+    while let Some(bytes) = chunks.next().await? {
         hash.update(bytes);
-        Ok(())
-    })
-    .await?;
+        size_bytes += bytes.len() as u64;
+    }
     Ok(BlobRef { sha256: hex::encode(hash.finalize()), size_bytes })
 }
 
 /// Copies a file into the spool.
 pub(super) async fn copy_file(mut writer: SpoolWriter, path: &Path) -> Result<Spooled, StoreError> {
-    read_chunks(path, async |bytes| writer.write(bytes).await).await?;
+    let mut chunks = Chunks::open(path).await?;
+    while let Some(bytes) = chunks.next().await? {
+        writer.write(bytes).await?;
+    }
     writer.finish().await
 }
 
-async fn read_chunks(
-    path: &Path,
-    mut take: impl AsyncFnMut(&[u8]) -> Result<(), StoreError>,
-) -> Result<u64, StoreError> {
-    let io = |error| StoreError::io(path, error);
-    let mut file = File::open(path).await.map_err(io)?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut size_bytes = 0;
-    loop {
-        let n = file.read(&mut buffer).await.map_err(io)?;
-        if n == 0 {
-            return Ok(size_bytes);
-        }
-        size_bytes += n as u64;
-        take(&buffer[..n]).await?;
+/// A file, piece by piece.
+struct Chunks<'a> {
+    path: &'a Path,
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Chunks<'a> {
+    async fn open(path: &'a Path) -> Result<Self, StoreError> {
+        let file = File::open(path).await.map_err(|error| StoreError::io(path, error))?;
+        Ok(Self { path, file, buffer: vec![0; CHUNK_BYTES] })
+    }
+
+    async fn next(&mut self) -> Result<Option<&[u8]>, StoreError> {
+        let n = self.file.read(&mut self.buffer).await.map_err(|error| StoreError::io(self.path, error))?;
+        Ok((n > 0).then(|| &self.buffer[..n]))
     }
 }
