@@ -61,6 +61,9 @@ const OUT_OF_MEMORY_TEXTS: [&str; 7] = [
     "failed to allocate",
 ];
 
+/// Texts by which the system tells that no room is left (ENOSPC, EDQUOT).
+const STORAGE_FULL_TEXTS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
 const SIGILL: i32 = 4;
 const SIGTRAP: i32 = 5;
 const SIGABRT: i32 = 6;
@@ -95,8 +98,9 @@ pub fn classify(death: Death) -> Ending {
         Exit::Signal(SIGKILL) if kernel_out_of_memory => {
             fail(FailureCode::OutOfMemory, "the machine ran out of memory and the kernel ended the attempt")
         }
-        _ if tells_of_memory(&tail) => {
-            fail(FailureCode::OutOfMemory, with_tail("memory ran out in the attempt", &tail))
+        _ if let Some(code) = resource_of(&tail) => {
+            let what = if code == FailureCode::OutOfMemory { "memory" } else { "room on the disk" };
+            fail(code, with_tail(&format!("{what} ran out in the attempt"), &tail))
         }
         Exit::Signal(signal @ (SIGILL | SIGTRAP | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGSYS)) => fail(
             FailureCode::RuntimeCrash,
@@ -118,18 +122,23 @@ fn of_outcome(outcome: AttemptOutcome) -> Ending {
         AttemptOutcome::Inspected { inspection } => Ending::Inspected(inspection),
         AttemptOutcome::Interrupted => Ending::Interrupted,
         AttemptOutcome::Failed { mut failure } => {
-            // A library's own error that memory ran out arrives as a defect of whoever called it.
-            if failure.code == FailureCode::Internal && tells_of_memory(&failure.message) {
-                failure.code = FailureCode::OutOfMemory;
+            // A library's own error that memory or room ran out arrives as a defect of whoever called it.
+            if failure.code == FailureCode::Internal {
+                failure.code = resource_of(&failure.message).unwrap_or(failure.code);
             }
             Ending::Failed(failure)
         }
     }
 }
 
-/// Whether a text is one of the ways in which libraries tell that memory ran out.
-pub fn tells_of_memory(text: &str) -> bool {
-    OUT_OF_MEMORY_TEXTS.iter().any(|known| text.contains(known))
+/// The resource that a text says has run out.
+fn resource_of(text: &str) -> Option<FailureCode> {
+    let tells = |texts: &[&str]| texts.iter().any(|known| text.contains(known));
+    if tells(&OUT_OF_MEMORY_TEXTS) {
+        Some(FailureCode::OutOfMemory)
+    } else {
+        tells(&STORAGE_FULL_TEXTS).then_some(FailureCode::StorageFull)
+    }
 }
 
 fn fail(code: FailureCode, message: impl Into<String>) -> Ending {
@@ -221,6 +230,14 @@ mod tests {
              buffer of size 104857600",
         );
         assert_eq!(code(Death { outcome: by_engine, ..death(Exit::Code(0)) }), FailureCode::OutOfMemory);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_a_defect() {
+        let in_words = failed(FailureCode::Internal, "writing weights: No space left on device (os error 28)");
+        assert_eq!(code(Death { outcome: in_words, ..death(Exit::Code(0)) }), FailureCode::StorageFull);
+        let tail = "The attempt could not begin or end: No space left on device (os error 28)".into();
+        assert_eq!(code(Death { tail, ..death(Exit::Code(1)) }), FailureCode::StorageFull);
     }
 
     #[test]

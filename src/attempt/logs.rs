@@ -16,7 +16,7 @@ const LINE_BYTES: u64 = 16 << 10;
 /// Lines relayed from one attempt. Whatever prints more than that tells nothing new, and must not fill the log.
 const RELAYED_LINES: u64 = 20_000;
 
-/// Lines of plain text kept to tell what a crash was.
+/// Lines (plain text, and errors that were logged) kept to tell what a crash was.
 const TAIL_LINES: usize = 40;
 
 /// Child: logs as JSON on standard error.
@@ -35,7 +35,8 @@ struct Line {
     fields: Map<String, Value>,
 }
 
-/// Parent: logs what a child writes to its standard error until it ends; returns the tail of what was not a log line.
+/// Parent: logs what a child writes to its standard error until it ends; returns the tail of what
+/// libraries printed and of the errors.
 pub(super) async fn relay(stderr: impl AsyncRead + Unpin, ids: &BTreeMap<String, String>) -> String {
     let mut reader = BufReader::new(stderr);
     let mut tail: VecDeque<String> = VecDeque::new();
@@ -55,11 +56,16 @@ pub(super) async fn relay(stderr: impl AsyncRead + Unpin, ids: &BTreeMap<String,
         }
         relayed += 1;
         let parsed = serde_json::from_str::<Line>(text).ok();
-        if parsed.is_none() {
+        let telling = match &parsed {
+            None => Some(text),
+            Some(line) if line.level == "ERROR" => line.fields.get("message").and_then(Value::as_str),
+            Some(_) => None,
+        };
+        if let Some(telling) = telling {
             if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }
-            tail.push_back(text.to_owned());
+            tail.push_back(telling.to_owned());
         }
         match relayed.cmp(&RELAYED_LINES) {
             std::cmp::Ordering::Less => emit(parsed, text, &ids),

@@ -1,6 +1,7 @@
 //! The service against a real PostgreSQL: one module a resource. Where `DATABASE_URL` (of a superuser) is not set, a
 //! private server is started for the process (`support::postgres`).
 
+mod attempt;
 mod http;
 mod queue;
 mod store;
