@@ -1,0 +1,98 @@
+//! Follows a running attempt: what it tells goes to the database, orders go to it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use super::lease::KeptLease;
+use super::outputs::store_checkpoint;
+use super::record::{Write, WriteError};
+use crate::attempt::death::Ending;
+use crate::attempt::launcher::{Attempt, News};
+use crate::queue::Lease;
+use crate::spec::attempt::AttemptMessage;
+
+/// Shortest time between two writes of progress: who polls sees no difference, the database does.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An attempt under way.
+pub(super) struct Relay<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) lease: &'a Lease,
+    pub(super) kept: &'a KeptLease,
+    pub(super) scratch: &'a Path,
+}
+
+impl Relay<'_> {
+    /// Follows the attempt to its end, and ends it where it has to be: drained at the shutdown; killed where the job is
+    /// cancelled or lost, or where what it tells cannot be kept.
+    ///
+    /// Errors: something that it told cannot be kept. The process has ended in every case.
+    pub(super) async fn follow(&self, mut attempt: Attempt) -> Result<Ending> {
+        let control = attempt.control();
+        let relayed = tokio::select! {
+            relayed = self.relay(&mut attempt) => Some(relayed),
+            _ = self.kept.ended() => None,
+            () = async {
+                self.shared.shutdown.cancelled().await;
+                control.terminate();
+                std::future::pending().await
+            } => None,
+        };
+        if let Some(Ok(ending)) = relayed {
+            return Ok(ending);
+        }
+        control.kill();
+        let ending = loop {
+            if let News::Ended(ending) = attempt.next().await {
+                break ending;
+            }
+        };
+        match relayed {
+            Some(Err(WriteError::Refused(error))) => Err(error),
+            Some(Err(WriteError::Lost) | Ok(_)) | None => Ok(ending),
+        }
+    }
+
+    async fn relay(&self, attempt: &mut Attempt) -> Result<Ending, WriteError> {
+        let mut progress: Option<f64> = None;
+        let mut flush_at = Instant::now();
+        loop {
+            let news = tokio::select! {
+                news = attempt.next() => news,
+                () = sleep_until(flush_at), if progress.is_some() => {
+                    if let Some(fraction) = progress.take() {
+                        self.record(&Write::Progress { fraction }).await?;
+                        flush_at = Instant::now() + PROGRESS_INTERVAL;
+                    }
+                    continue;
+                }
+            };
+            match news {
+                News::Ended(ending) => return Ok(ending),
+                News::Message(AttemptMessage::Progress { fraction }) => progress = Some(fraction),
+                News::Message(AttemptMessage::Stage { stage, step }) => {
+                    self.record(&Write::Stage { stage, step }).await?
+                }
+                News::Message(AttemptMessage::Event { event }) => self.record(&Write::Event(&event)).await?,
+                News::Message(AttemptMessage::Checkpoint { directory }) => self.keep_checkpoint(&directory).await?,
+            }
+        }
+    }
+
+    async fn keep_checkpoint(&self, directory: &str) -> Result<(), WriteError> {
+        let stored = store_checkpoint(self.shared, self.scratch, directory).await;
+        let files = stored.map_err(|error| WriteError::Refused(anyhow!(error)))?;
+        self.record(&Write::Checkpoint(&files)).await?;
+        // It is in the object store now; what cannot be removed goes with the scratch directory.
+        let _ = tokio::fs::remove_dir_all(self.scratch.join("checkpoints").join(directory)).await;
+        Ok(())
+    }
+
+    async fn record(&self, write: &Write<'_>) -> Result<(), WriteError> {
+        write.record(self.shared, self.lease, self.kept).await
+    }
+}
