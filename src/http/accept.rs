@@ -19,9 +19,8 @@ pub fn negotiate<'a>(headers: &HeaderMap, offered: &[&'a str]) -> Result<&'a str
         })
         // The first of equals: a later one must be better.
         .reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, kind)| kind).ok_or_else(|| {
-        Problem::new(ProblemCode::NotAcceptable, format!("It can be had as {}.", offered.join(" or ")))
-    })
+    best.map(|(_, kind)| kind)
+        .ok_or_else(|| Problem::new(ProblemCode::NotAcceptable, format!("It can be had as {}.", offered.join(" or "))))
 }
 
 struct Accepted {

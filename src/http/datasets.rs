@@ -115,17 +115,15 @@ async fn create_dataset(
     let mut preprocess = query.preprocess.as_deref().map(|json| read_preprocess(json.as_bytes())).transpose()?;
     let _place = state.upload_place().await?;
     let received = upload::receive(&state.objects, Rules::dataset(&state.settings), request).await?;
-    if let Some(of_form) = preprocess_field(&received)? {
-        if preprocess.replace(of_form).is_some() {
-            return Err(Problem::parameter("preprocess", "stands in the query and in the form; send it once"));
-        }
+    if let Some(of_form) = preprocess_field(&received)?
+        && preprocess.replace(of_form).is_some()
+    {
+        return Err(Problem::parameter("preprocess", "stands in the query and in the form; send it once"));
     }
     let name = upload::name(query.name, &received, "dataset")?;
     let preprocess_json = serde_json::to_vec(&preprocess).map_err(Problem::internal)?;
-    let asked = fingerprint(
-        "create_dataset",
-        &[name.as_bytes(), &preprocess_json, received.file.blob().sha256.as_bytes()],
-    );
+    let asked =
+        fingerprint("create_dataset", &[name.as_bytes(), &preprocess_json, received.file.blob().sha256.as_bytes()]);
     let held = match key.take(&state, tenant, &asked).await? {
         Turn::CarryOut(held) => held,
         Turn::Answered(response) => return Ok(response),
@@ -156,7 +154,7 @@ fn read_preprocess(json: &[u8]) -> Result<Preprocess, Problem> {
 async fn publish(
     state: AppState,
     tenant: TenantId,
-    held: Held,
+    held: Box<Held>,
     name: String,
     file: Spooled,
     summary: DatasetSummary,
@@ -225,7 +223,11 @@ async fn get_dataset(
     delete, path = "/v1/datasets/{id}", tag = "datasets", params(("id" = Uuid, Path, description = "Id of the dataset")),
     responses((status = 204, description = "The dataset is gone"), DeleteProblems),
 )]
-async fn delete_dataset(State(state): State<AppState>, Tenant(tenant): Tenant, Id(id): Id) -> Result<StatusCode, Problem> {
+async fn delete_dataset(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
     dataset::delete(&mut *state.connection().await?, tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

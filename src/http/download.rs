@@ -78,8 +78,10 @@ fn attachment(name: &str, ending: &str) -> String {
     if !file.ends_with(ending) {
         file.push_str(ending);
     }
-    let plain: String =
-        file.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '%') || c == ' ' { c } else { '_' }).collect();
+    let plain: String = file
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '%') || c == ' ' { c } else { '_' })
+        .collect();
     if plain == file {
         return format!("attachment; filename=\"{plain}\"");
     }

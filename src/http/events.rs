@@ -180,7 +180,7 @@ impl Follower {
             if ended {
                 return None;
             }
-            let far = Instant::now() + Duration::from_secs(3600);
+            let far = Instant::now() + Duration::from_hours(1);
             if self.watch.changed(far).await == Woken::Shutdown {
                 return None;
             }
@@ -211,7 +211,8 @@ fn sent(event: Event) -> SseEvent {
 impl AppState {
     fn stream_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         std::sync::Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Problem::new(ProblemCode::Overloaded, "As many streams of events are open as the service takes.").retry_after(5)
+            Problem::new(ProblemCode::Overloaded, "As many streams of events are open as the service takes.")
+                .retry_after(5)
         })
     }
 }

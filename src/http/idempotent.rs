@@ -77,7 +77,7 @@ pub struct Held {
 /// Whether the request is to be carried out.
 #[derive(Debug)]
 pub enum Turn {
-    CarryOut(Held),
+    CarryOut(Box<Held>),
     Answered(Response),
 }
 
@@ -87,12 +87,12 @@ impl IdempotencyKey {
     /// Errors: the key is in flight, or belongs to another request.
     pub async fn take(self, state: &AppState, tenant: TenantId, fingerprint: &str) -> Result<Turn, Problem> {
         let mut held = Held { state: state.clone(), tenant, hold: None };
-        let Some(key) = self.0 else { return Ok(Turn::CarryOut(held)) };
+        let Some(key) = self.0 else { return Ok(Turn::CarryOut(Box::new(held))) };
         let mut connection = state.connection().await?;
         match idempotency::begin(&mut connection, tenant, &key, fingerprint).await? {
             Begin::Started(hold) => {
                 held.hold = Some(hold);
-                Ok(Turn::CarryOut(held))
+                Ok(Turn::CarryOut(Box::new(held)))
             }
             Begin::Replay(stored) => {
                 let mut response = answer(&stored)?;
@@ -123,7 +123,7 @@ impl Held {
     }
 
     /// The response is stored: the key is not given back any more.
-    pub fn committed(mut self) {
+    pub fn committed(mut self: Box<Self>) {
         self.hold = None;
     }
 }

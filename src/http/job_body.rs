@@ -101,7 +101,12 @@ impl JobBody {
             dataset_id: job.dataset_id,
             output_model_id: job.output_model_id,
             models,
-            spec: job.request.get("spec").filter(|spec| !spec.is_null()).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            spec: job
+                .request
+                .get("spec")
+                .filter(|spec| !spec.is_null())
+                .cloned()
+                .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             deadline_seconds: job.deadline_ms.div_ceil(1000),
             created_at: job.created_at,
             started_at: job.started_at,

@@ -122,6 +122,7 @@ fn is_text(headers: &HeaderMap) -> bool {
 }
 
 /// A panic is a defect like any other: no detail for the client, its text for the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
@@ -157,7 +158,10 @@ mod tests {
             panic!("secret");
         }
         let (status, headers, body) = answer(Router::new().route("/", get(handler)), ask("/")).await;
-        assert_eq!((status, headers[CONTENT_TYPE].as_bytes()), (StatusCode::INTERNAL_SERVER_ERROR, PROBLEM_JSON.as_bytes()));
+        assert_eq!(
+            (status, headers[CONTENT_TYPE].as_bytes()),
+            (StatusCode::INTERNAL_SERVER_ERROR, PROBLEM_JSON.as_bytes())
+        );
         let body: ProblemBody = serde_json::from_slice(&body).expect("a problem");
         assert_eq!(body.request_id.as_deref(), headers[REQUEST_ID].to_str().ok());
         assert!(!format!("{body:?}").contains("secret"));
@@ -171,15 +175,17 @@ mod tests {
         let mut request = ask("/");
         *request.method_mut() = axum::http::Method::PATCH;
         let (_, headers, body) = answer(router, request).await;
-        assert_eq!(serde_json::from_slice::<ProblemBody>(&body).expect("a problem").code, ProblemCode::MethodNotAllowed);
+        assert_eq!(
+            serde_json::from_slice::<ProblemBody>(&body).expect("a problem").code,
+            ProblemCode::MethodNotAllowed
+        );
         assert_eq!(headers["allow"], "GET,HEAD");
     }
 
     #[tokio::test]
     async fn a_response_that_takes_too_long_is_a_problem() {
-        let router = Router::new()
-            .route("/", get(|| std::future::pending::<StatusCode>()))
-            .layer(timeout(Duration::from_millis(1)));
+        let router =
+            Router::new().route("/", get(std::future::pending::<StatusCode>)).layer(timeout(Duration::from_millis(1)));
         let (status, _, body) = answer(router, ask("/")).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(serde_json::from_slice::<ProblemBody>(&body).expect("a problem").code, ProblemCode::TimedOut);
@@ -197,8 +203,11 @@ mod tests {
 
     #[tokio::test]
     async fn texts_are_compressed_and_binary_is_not() {
-        for (kind, compressed) in [("application/json", true), ("application/octet-stream", false), ("text/event-stream", false)] {
-            let router = Router::new().route("/", get(move || async move { ([(CONTENT_TYPE, kind)], "a".repeat(4096)) }));
+        for (kind, compressed) in
+            [("application/json", true), ("application/octet-stream", false), ("text/event-stream", false)]
+        {
+            let router =
+                Router::new().route("/", get(move || async move { ([(CONTENT_TYPE, kind)], "a".repeat(4096)) }));
             let mut request = ask("/");
             request.headers_mut().insert("accept-encoding", HeaderValue::from_static("gzip"));
             let (_, headers, _) = answer(router, request).await;

@@ -142,7 +142,7 @@ async fn create_model(
 async fn publish(
     state: AppState,
     tenant: TenantId,
-    held: Held,
+    held: Box<Held>,
     name: String,
     file: Spooled,
     summary: ModelSummary,
@@ -211,7 +211,11 @@ async fn get_model(
     delete, path = "/v1/models/{id}", tag = "models", params(("id" = Uuid, Path, description = "Id of the model")),
     responses((status = 204, description = "The model is gone"), DeleteProblems),
 )]
-async fn delete_model(State(state): State<AppState>, Tenant(tenant): Tenant, Id(id): Id) -> Result<StatusCode, Problem> {
+async fn delete_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
     model::delete(&mut *state.connection().await?, tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -245,11 +249,7 @@ async fn get_model_content(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let model = model::get(&mut *state.connection().await?, tenant, id).await?;
-    let content = Content {
-        sha256: &model.blob.sha256,
-        size_bytes: model.blob.size_bytes,
-        name: &model.name,
-        ending: ".onnx",
-    };
+    let content =
+        Content { sha256: &model.blob.sha256, size_bytes: model.blob.size_bytes, name: &model.name, ending: ".onnx" };
     download::respond(&state.objects, &method, &headers, content).await
 }

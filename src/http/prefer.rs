@@ -9,7 +9,7 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Tells which preference was honoured.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Longest wait: below the idle limits of common proxies, which a client would otherwise run into.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The wait that is honoured. A preference that cannot be read is no error: the standard has it ignored.
 pub fn wait(headers: &HeaderMap) -> Option<Duration> {

@@ -312,7 +312,8 @@ impl From<StoreError> for Problem {
                 format!("An unfinished job uses the {what} {id}; cancel the job or wait for its end."),
             ),
             StoreError::StorageFull { .. } => {
-                Self::new(ProblemCode::StorageFull, "There is no room left for this; nothing was stored.").caused_by(error)
+                Self::new(ProblemCode::StorageFull, "There is no room left for this; nothing was stored.")
+                    .caused_by(error)
             }
             StoreError::KeyTakenOver => Self::new(
                 ProblemCode::IdempotencyKeyInFlight,
@@ -349,7 +350,9 @@ impl From<sqlx::Error> for Problem {
         let away = match &error {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             // Classes 57 (shutdown, crash) and 53 (no connections, memory or disk left).
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("53")),
+            sqlx::Error::Database(error) => {
+                error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("53"))
+            }
             _ => false,
         };
         if away {
@@ -444,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_its_code_and_place() {
-        let failure = Failure::new(FailureCode::InvalidModel, "input `w` of node `conv1` is made by nothing").at("conv1");
+        let failure =
+            Failure::new(FailureCode::InvalidModel, "input `w` of node `conv1` is made by nothing").at("conv1");
         let body = Problem::from(failure).body(None);
         assert_eq!((body.status, body.code, body.place.as_deref()), (422, ProblemCode::InvalidModel, Some("conv1")));
     }

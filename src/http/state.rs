@@ -60,14 +60,14 @@ impl Default for HttpSettings {
             dataset_limits: DatasetLimits::default(),
             concurrent_uploads: 4,
             upload_queue_time: Duration::from_secs(10),
-            upload_idle_time: Duration::from_secs(60),
-            upload_time: Duration::from_secs(6 * 3600),
+            upload_idle_time: Duration::from_mins(1),
+            upload_time: Duration::from_hours(6),
             concurrent_requests: 512,
             concurrent_streams: 256,
             response_time: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
-            job_deadline: Duration::from_secs(24 * 3600),
-            longest_job_deadline: Duration::from_secs(30 * 24 * 3600),
+            job_deadline: Duration::from_hours(24),
+            longest_job_deadline: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -106,9 +106,8 @@ async fn finished_or(
 
 /// Checks what stands around the spec; returns the running time.
 fn checked(request: &JobRequest, settings: &HttpSettings) -> Result<Duration, Problem> {
-    let refused = |pointer, detail| {
-        Err(Problem::pointing(ProblemCode::InvalidRequest, vec![ProblemItem::at(pointer, detail)]))
-    };
+    let refused =
+        |pointer, detail| Err(Problem::pointing(ProblemCode::InvalidRequest, vec![ProblemItem::at(pointer, detail)]));
     if let Some(defect) = request.name.as_deref().and_then(name_defect) {
         return refused("/name", defect);
     }
@@ -138,7 +137,9 @@ async fn check_inputs(
             What::Model if models.contains_key(&id) => Ok(()),
             What::Model => model::get(connection, tenant, id).await.map(|row| drop(models.insert(id, row.summary))),
             What::Dataset if datasets.contains_key(&id) => Ok(()),
-            What::Dataset => dataset::get(connection, tenant, id).await.map(|row| drop(datasets.insert(id, row.summary))),
+            What::Dataset => {
+                dataset::get(connection, tenant, id).await.map(|row| drop(datasets.insert(id, row.summary)))
+            }
         };
         match found {
             Ok(()) => {}

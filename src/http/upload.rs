@@ -88,9 +88,9 @@ pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Resul
             Ok(Received { file, file_name: None, fields: Vec::new() })
         }
         Some("multipart/form-data") => {
-            let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
-                Problem::new(ProblemCode::InvalidBody, rejection.body_text())
-            })?;
+            let form = Multipart::from_request(request, &())
+                .await
+                .map_err(|rejection| Problem::new(ProblemCode::InvalidBody, rejection.body_text()))?;
             receive_form(objects, rules, clock, form).await
         }
         Some(other) => Err(Problem::new(
@@ -103,12 +103,7 @@ pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Resul
     }
 }
 
-async fn receive_form(
-    objects: &Objects,
-    rules: Rules,
-    clock: Clock,
-    mut form: Multipart,
-) -> Result<Received, Problem> {
+async fn receive_form(objects: &Objects, rules: Rules, clock: Clock, mut form: Multipart) -> Result<Received, Problem> {
     let mut file = None;
     let mut file_name = None;
     let mut fields: Vec<(String, Bytes)> = Vec::new();

@@ -127,9 +127,9 @@ fn check_scoring(
         return None;
     }
     let scores = match scores_of(output) {
-        Scores::Classes(classes) => Some(classes),
-        Scores::Unknown => None,
-        Scores::NotScores => {
+        Scored::Classes(classes) => Some(classes),
+        Scored::Unknown => None,
+        Scored::Otherwise => {
             let message = format!(
                 "the output `{}` is {}, but what is scored has one row of classes for each sample; name another output",
                 output.name,
@@ -164,10 +164,7 @@ fn check_classes(
         DatasetFormat::ImageFolder => classes == scores,
     };
     if !fits {
-        let message = format!(
-            "the dataset has {classes} classes, but the output `{}` scores {scores}",
-            output.name
-        );
+        let message = format!("the dataset has {classes} classes, but the output `{}` scores {scores}", output.name);
         found.push(Mismatch::dataset(&place.dataset, message));
     }
 }
@@ -324,8 +321,7 @@ fn check_baseline(
 ) {
     let pointer = format!("{}/baseline_model_id", place.spec);
     if model.inputs.len() != baseline.inputs.len() {
-        let message =
-            format!("the baseline has {} inputs, the model {}", baseline.inputs.len(), model.inputs.len());
+        let message = format!("the baseline has {} inputs, the model {}", baseline.inputs.len(), model.inputs.len());
         found.push(Mismatch::spec(pointer, message));
         return;
     }
@@ -378,25 +374,25 @@ fn scored_output<'a>(model: &'a ModelSummary, name: Option<&str>) -> Option<&'a 
 }
 
 /// What an output scores, by its shape.
-enum Scores {
+enum Scored {
     /// So many classes.
     Classes(u64),
     /// More than one score a class, or none.
-    NotScores,
+    Otherwise,
     Unknown,
 }
 
 /// Reads the shape of an output as the evaluation does: the first axis is the batch, other axes of size 1 do not count,
 /// and a single score is that of the second of two classes.
-fn scores_of(output: &ValueSummary) -> Scores {
-    let Some(shape) = &output.shape else { return Scores::Unknown };
-    let Some((_batch, rest)) = shape.split_first() else { return Scores::NotScores };
+fn scores_of(output: &ValueSummary) -> Scored {
+    let Some(shape) = &output.shape else { return Scored::Unknown };
+    let Some((_batch, rest)) = shape.split_first() else { return Scored::Otherwise };
     let wide: Vec<&Axis> = rest.iter().filter(|axis| **axis != Axis::Size(1)).collect();
     match wide.as_slice() {
-        [] => Scores::Classes(2),
-        [Axis::Size(classes)] => Scores::Classes(*classes),
-        several if several.iter().all(|axis| matches!(axis, Axis::Size(_))) => Scores::NotScores,
-        _ => Scores::Unknown,
+        [] => Scored::Classes(2),
+        [Axis::Size(classes)] => Scored::Classes(*classes),
+        several if several.iter().all(|axis| matches!(axis, Axis::Size(_))) => Scored::Otherwise,
+        _ => Scored::Unknown,
     }
 }
 
@@ -425,7 +421,11 @@ fn samples_agree(left: &ValueSummary, right: &ValueSummary) -> bool {
 
 fn shape_message(input: &ValueSummary, array: &str, sample: &[u64]) -> String {
     let sample = sample.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    format!("a sample of `{array}` has the shape [{sample}], but the model's input `{}` is {}", input.name, describe(input))
+    format!(
+        "a sample of `{array}` has the shape [{sample}], but the model's input `{}` is {}",
+        input.name,
+        describe(input)
+    )
 }
 
 fn describe(value: &ValueSummary) -> String {
@@ -501,7 +501,13 @@ mod tests {
         .expect("a summary")
     }
 
-    fn with_baseline(kind: &str, spec: &Value, model: &ModelSummary, data: &DatasetSummary, other: &ModelSummary) -> Vec<Mismatch> {
+    fn with_baseline(
+        kind: &str,
+        spec: &Value,
+        model: &ModelSummary,
+        data: &DatasetSummary,
+        other: &ModelSummary,
+    ) -> Vec<Mismatch> {
         let request: JobRequest = serde_json::from_value(json!({
             "kind": kind, "model_id": "018f0000-0000-7000-8000-00000000000a", "dataset_id": DATASET, "spec": spec,
         }))
@@ -585,7 +591,11 @@ mod tests {
         let arrays = json!([{"name": "x", "dtype": "float32", "sample_shape": [3, 32, 32]}]);
         assert_eq!(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(9))), []);
         let mismatch = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, Some(11))));
-        assert!(mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` scores 10"), "{}", mismatch.message);
+        assert!(
+            mismatch.message.contains("11 classes") && mismatch.message.contains("`logits` scores 10"),
+            "{}",
+            mismatch.message
+        );
         let unlabelled = only(found("evaluate", &json!({}), &classifier(), &npz(&arrays, None)));
         assert!(unlabelled.message.contains("no labels"), "{}", unlabelled.message);
     }
@@ -594,7 +604,9 @@ mod tests {
     fn image_folders_need_as_many_classes_as_the_output() {
         let preprocess = json!({"size": [32, 32]});
         assert_eq!(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 10)), []);
-        assert!(only(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 9))).message.contains("9 classes"));
+        assert!(
+            only(found("evaluate", &json!({}), &classifier(), &images(&preprocess, 9))).message.contains("9 classes")
+        );
     }
 
     #[test]
@@ -608,7 +620,12 @@ mod tests {
         ] {
             let own = only(found("evaluate", &json!({}), &classifier(), &images(&wrong, 10)));
             assert_eq!(own.pointer, "/dataset_id", "{wrong}");
-            let replaced = found("evaluate", &json!({"preprocess": wrong}), &classifier(), &images(&json!({"size": [32, 32]}), 10));
+            let replaced = found(
+                "evaluate",
+                &json!({"preprocess": wrong}),
+                &classifier(),
+                &images(&json!({"size": [32, 32]}), 10),
+            );
             assert_eq!(only(replaced).pointer, "/spec/preprocess", "{wrong}");
         }
     }

@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Certificate, EpochReport, Latency, Measured, PruneReport, Quality, Report, RetrainReport, StepReport};
+use super::report::{
+    Certificate, EpochReport, Latency, Measured, PruneReport, Quality, Report, RetrainReport, StepReport,
+};
 
 /// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
 const MOST_ROWS: usize = 100;
@@ -50,7 +52,7 @@ fn comparison(page: &mut String, report: &Report) {
     // A job that only cuts has measured nothing but sizes.
     let first = prunes.next();
     let baseline = report.baseline.clone().or_else(|| sizes(|prune| &prune.size_before, first));
-    let candidate = report.candidate.clone().or_else(|| sizes(|prune| &prune.size_after, prunes.last().or(first)));
+    let candidate = report.candidate.clone().or_else(|| sizes(|prune| &prune.size_after, prunes.next_back().or(first)));
     let (baseline, candidate) = (baseline.as_ref(), candidate.as_ref());
     let rows = size_rows(baseline, candidate)
         .into_iter()
@@ -191,7 +193,13 @@ fn section(page: &mut String, step: &StepReport, of: usize) {
 fn prune_section(page: &mut String, prune: &PruneReport) {
     let cut = prune.groups.iter().filter(|group| group.width_after < group.width_before).count();
     let what = if prune.method == "unstructured" { "weights set to zero" } else { "channels removed" };
-    let _ = write!(page, "{}, {}: {} of the prunable {what}", text(&prune.method), text(&prune.criterion), percent(prune.removed));
+    let _ = write!(
+        page,
+        "{}, {}: {} of the prunable {what}",
+        text(&prune.method),
+        text(&prune.criterion),
+        percent(prune.removed)
+    );
     if !prune.groups.is_empty() {
         let _ = write!(page, ", {cut} of {} cut", count(prune.groups.len() as u64, "group"));
     }
@@ -199,7 +207,13 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
     certificate(page, &prune.certificate);
     if !prune.groups.is_empty() {
         let rows = prune.groups.iter().map(|group| {
-            format!("| {} | {} | {} | {} |", code(&group.name), group.members.len(), group.width_before, group.width_after)
+            format!(
+                "| {} | {} | {} | {} |",
+                code(&group.name),
+                group.members.len(),
+                group.width_before,
+                group.width_after
+            )
         });
         let head = "| group | members | width before | width after |\n| --- | ---: | ---: | ---: |";
         folded(page, &count(prune.groups.len() as u64, "group"), head, rows);
@@ -222,7 +236,8 @@ fn certificate(page: &mut String, certificate: &Certificate) {
         Some(worst.map_or(error, |worst| if error.is_nan() || error > worst { error } else { worst }))
     });
     if let Some(worst) = worst {
-        let _ = write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
+        let _ =
+            write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
     }
     let mut engines: Vec<&str> =
         certificate.checks.iter().filter(|check| check.error.is_some()).map(|check| check.engine.as_str()).collect();
@@ -268,7 +283,8 @@ fn retrain_section(page: &mut String, retrain: &RetrainReport) {
         let _ = writeln!(page, "\nThe model of epoch {best} was kept.");
     }
     if !retrain.not_trained.is_empty() {
-        let rows = retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
+        let rows =
+            retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
         let title = format!("{} not trained", retrain.not_trained.len());
         folded(page, &title, "| what | reason |\n| --- | --- |", rows);
     }
@@ -309,7 +325,11 @@ fn code(name: &str) -> String {
 /// A sentence that may quote names of an upload: no HTML, no cell border, one line.
 fn text(sentence: &str) -> String {
     let line: String = sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    line.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('@', "@\u{200b}").replace("](", "]\u{200b}(")
+    line.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('|', "\\|")
+        .replace('@', "@\u{200b}")
+        .replace("](", "]\u{200b}(")
 }
 
 fn count(number: u64, noun: &str) -> String {

@@ -9,7 +9,7 @@ use secateur::http::problem::ProblemCode;
 use crate::support::app::App;
 
 fn committed() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.yaml")).unwrap()
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.yaml")).expect("the committed contract")
 }
 
 #[test]
@@ -22,7 +22,10 @@ fn the_committed_contract_is_the_one_of_the_handlers() {
 async fn the_contract_is_served() {
     let app = App::start().await;
     let response = app.get("/openapi.yaml").send().await.unwrap();
-    assert_eq!((response.status(), response.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, "application/yaml"));
+    assert_eq!(
+        (response.status(), response.headers()["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "application/yaml")
+    );
     assert!(response.text().await.unwrap() == openapi_yaml().unwrap());
 }
 

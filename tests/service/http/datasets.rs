@@ -9,10 +9,14 @@ use crate::support::app::{App, classifier, expect, inspected, problem, samples};
 #[tokio::test]
 async fn an_upload_is_listed_read_and_deleted() {
     let app = App::start().await;
-    let response = app.post("/v1/datasets?name=test%20set").body(inspected("dataset", &samples())).send().await.unwrap();
+    let response =
+        app.post("/v1/datasets?name=test%20set").body(inspected("dataset", &samples())).send().await.unwrap();
     let path = response.headers()["location"].to_str().unwrap().to_owned();
     let dataset = expect(response, StatusCode::CREATED).await;
-    assert_eq!((&dataset["name"], &dataset["classes"], &dataset["format"]), (&json!("test set"), &json!(10), &json!("npz")));
+    assert_eq!(
+        (&dataset["name"], &dataset["classes"], &dataset["format"]),
+        (&json!("test set"), &json!(10), &json!("npz"))
+    );
     assert_eq!(expect(app.get(&path).send().await.unwrap(), StatusCode::OK).await, dataset);
     let list = expect(app.get("/v1/datasets").send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(list["items"], json!([dataset]));
@@ -25,7 +29,8 @@ async fn preprocessing_comes_in_the_query_or_in_a_form_field() {
     let app = App::start().await;
     let upload = inspected("dataset", &samples());
     let preprocess = json!({"size": [32, 32], "mean": [0.5, 0.5, 0.5]}).to_string();
-    let in_query = app.post("/v1/datasets").query(&[("preprocess", &preprocess)]).body(upload.clone()).send().await.unwrap();
+    let in_query =
+        app.post("/v1/datasets").query(&[("preprocess", &preprocess)]).body(upload.clone()).send().await.unwrap();
     expect(in_query, StatusCode::CREATED).await;
     let form = || Form::new().text("file", upload.clone()).text("preprocess", preprocess.clone());
     expect(app.post("/v1/datasets").multipart(form()).send().await.unwrap(), StatusCode::CREATED).await;

@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::support::app::{App, classifier, expect, problem, report};
 
 async fn epoch(app: &App, claim: &Claim, number: u32) {
-    let event = JobEvent { kind: "epoch".into(), message: format!("Epoch {number}\nended."), data: json!({"epoch": number}) };
+    let event =
+        JobEvent { kind: "epoch".into(), message: format!("Epoch {number}\nended."), data: json!({"epoch": number}) };
     let mut connection = app.world.conn().await;
-    queue::append_event(&mut connection, &claim.lease, &event).await.unwrap();
+    queue::append_event(&mut connection, &claim.lease, &event).await.expect("an event");
 }
 
 async fn running(app: &App) -> (String, String, Claim) {
@@ -30,13 +31,14 @@ async fn stream(app: &App, path: &str, last_seen: Option<i64>) -> Response {
         Some(seq) => request.header("last-event-id", seq.to_string()),
         None => request,
     };
-    request.send().await.unwrap()
+    request.send().await.expect("an answer")
 }
 
 /// Reads a stream to its end, as `(id, event, data)`.
 async fn read_all(response: Response) -> Vec<(i64, String, Value)> {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let text = tokio::time::timeout(Duration::from_secs(20), response.text()).await.expect("the stream ends").unwrap();
+    let text =
+        tokio::time::timeout(Duration::from_secs(20), response.text()).await.expect("the stream ends").expect("a text");
     text.split("\n\n")
         .filter(|block| block.lines().any(|line| line.starts_with("data:")))
         .map(|block| {
@@ -44,7 +46,11 @@ async fn read_all(response: Response) -> Vec<(i64, String, Value)> {
                 let line = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).expect(name);
                 line.to_owned()
             };
-            (field("id").parse().unwrap(), field("event"), serde_json::from_str(&field("data")).unwrap())
+            (
+                field("id").parse().expect("a number"),
+                field("event"),
+                serde_json::from_str(&field("data")).expect("JSON"),
+            )
         })
         .collect()
 }
@@ -66,14 +72,15 @@ async fn a_page_holds_the_events_oldest_first() {
     }
     let numbers: Vec<i64> = seen.iter().map(|event| event["seq"].as_i64().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
-    let epochs: Vec<&Value> = seen.iter().filter(|event| event["kind"] == "epoch").map(|event| &event["data"]).collect();
+    let epochs: Vec<&Value> =
+        seen.iter().filter(|event| event["kind"] == "epoch").map(|event| &event["data"]).collect();
     assert_eq!(epochs, [&json!({"epoch": 1}), &json!({"epoch": 2}), &json!({"epoch": 3})]);
 }
 
 #[tokio::test]
 async fn a_stream_follows_a_job_to_its_end() {
     // Polling alone would take an hour: what wakes the stream are notifications.
-    let app = App::start_with(|settings| settings.poll_interval = Duration::from_secs(3600)).await;
+    let app = App::start_with(|settings| settings.poll_interval = Duration::from_hours(1)).await;
     let (path, model, claim) = running(&app).await;
     let response = stream(&app, &path, None).await;
     assert!(response.headers().get("content-encoding").is_none());

@@ -112,10 +112,18 @@ async fn wrong_requests_are_refused_with_their_place() {
         (with(json!({"spec": {"ratio": 0.5}})), "invalid_spec", "/spec/ratio"),
         (with(json!({"spec": {"target": {"macs_kept": 2}}})), "invalid_spec", "/spec/target"),
         (with(json!({"kind": "retrain"})), "invalid_spec", "/dataset_id"),
-        (with(json!({"kind": "pipeline", "spec": {"steps": [{"kind": "prune", "spec": {"seed": -1}}]}})), "invalid_spec", "/spec/steps/0/spec/seed"),
+        (
+            with(json!({"kind": "pipeline", "spec": {"steps": [{"kind": "prune", "spec": {"seed": -1}}]}})),
+            "invalid_spec",
+            "/spec/steps/0/spec/seed",
+        ),
         (with(json!({"model_id": Uuid::now_v7()})), "reference_not_found", "/model_id"),
         (with(json!({"dataset_id": Uuid::now_v7()})), "reference_not_found", "/dataset_id"),
-        (with(json!({"kind": "evaluate", "spec": {"baseline_model_id": Uuid::now_v7()}})), "reference_not_found", "/spec/baseline_model_id"),
+        (
+            with(json!({"kind": "evaluate", "spec": {"baseline_model_id": Uuid::now_v7()}})),
+            "reference_not_found",
+            "/spec/baseline_model_id",
+        ),
     ] {
         let response = app.post("/v1/jobs").json(&request).send().await.unwrap();
         let problem = problem(response, StatusCode::UNPROCESSABLE_ENTITY, code).await;
@@ -145,8 +153,14 @@ async fn a_body_that_is_not_json_is_told_apart_from_one_that_is_not_ours() {
     let app = App::start_with(|settings| settings.json_bytes = 1000).await;
     let post = |kind: &'static str, body: String| app.post("/v1/jobs").header("content-type", kind).body(body).send();
     problem(post("application/json", "{".into()).await.unwrap(), StatusCode::BAD_REQUEST, "invalid_json").await;
-    problem(post("text/plain", "{}".into()).await.unwrap(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type").await;
-    problem(post("application/json", "[]".into()).await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY, "invalid_request").await;
+    problem(
+        post("text/plain", "{}".into()).await.unwrap(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+    )
+    .await;
+    problem(post("application/json", "[]".into()).await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY, "invalid_request")
+        .await;
     let large = format!("\"{}\"", "x".repeat(2000));
     problem(post("application/json", large).await.unwrap(), StatusCode::PAYLOAD_TOO_LARGE, "body_too_large").await;
 }
@@ -173,7 +187,7 @@ async fn a_repeated_submission_makes_one_job() {
 #[tokio::test]
 async fn a_wait_ends_with_the_job_or_with_its_time() {
     // Polling alone would take an hour: what wakes the request is the notification.
-    let app = App::start_with(|settings| settings.poll_interval = Duration::from_secs(3600)).await;
+    let app = App::start_with(|settings| settings.poll_interval = Duration::from_hours(1)).await;
     let model = app.model(classifier()).await;
     let request = json!({"kind": "prune", "model_id": model});
     let short = app.post("/v1/jobs").header("prefer", "wait=0").json(&request).send().await.unwrap();
@@ -197,7 +211,7 @@ async fn a_submission_that_waits_is_answered_with_200_once_the_job_has_ended() {
     let waiting = tokio::spawn(app.post("/v1/jobs").header("prefer", "respond-async, wait=30").json(&request).send());
     let claim = loop {
         let mut connection = app.world.conn().await;
-        if let Some(claim) = queue::claim(&mut connection, Uuid::now_v7(), Duration::from_secs(60)).await.unwrap() {
+        if let Some(claim) = queue::claim(&mut connection, Uuid::now_v7(), Duration::from_mins(1)).await.unwrap() {
             break claim;
         }
         tokio::task::yield_now().await;

@@ -75,7 +75,10 @@ async fn what_the_inspection_refuses_leaves_nothing_and_names_the_place() {
     let upload = refused("invalid_model", "node `conv1` takes `w`, which nothing makes", "node conv1");
     let response = app.post("/v1/models").body(upload).send().await.unwrap();
     let problem = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "invalid_model").await;
-    assert_eq!((&problem["place"], &problem["detail"]), (&json!("node conv1"), &json!("node `conv1` takes `w`, which nothing makes")));
+    assert_eq!(
+        (&problem["place"], &problem["detail"]),
+        (&json!("node conv1"), &json!("node `conv1` takes `w`, which nothing makes"))
+    );
     assert_eq!(app.files("spool").len() + app.files("blobs").len(), 0);
     let list = expect(app.get("/v1/models").send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(list, json!({"items": [], "next_cursor": null}));
@@ -122,7 +125,8 @@ async fn a_client_that_disconnects_during_the_inspection_leaves_nothing_behind()
     let app = App::start().await;
     let gate = app.gate();
     let upload = gated(&inspected("model", &classifier()), &gate);
-    let request = app.post("/v1/models").header("idempotency-key", "k").body(upload.clone()).timeout(Duration::from_millis(300));
+    let request =
+        app.post("/v1/models").header("idempotency-key", "k").body(upload.clone()).timeout(Duration::from_millis(300));
     assert!(request.send().await.unwrap_err().is_timeout());
     eventually("the spool file is gone", || app.files("spool").is_empty()).await;
     assert_eq!(app.files("blobs").len(), 0);
@@ -173,7 +177,10 @@ async fn a_repeated_upload_is_answered_as_the_first() {
     let location = first.headers()["location"].clone();
     let first = expect(first, StatusCode::CREATED).await;
     let second = send().await.unwrap();
-    assert_eq!((&second.headers()["location"], &second.headers()["idempotent-replayed"]), (&location, &"true".parse().unwrap()));
+    assert_eq!(
+        (&second.headers()["location"], &second.headers()["idempotent-replayed"]),
+        (&location, &"true".parse().unwrap())
+    );
     assert_eq!(expect(second, StatusCode::CREATED).await, first);
     for (path, body) in [("/v1/models?name=b", upload.clone()), ("/v1/models?name=a", format!("{upload} "))] {
         let other = app.post(path).header("idempotency-key", "key-1").body(body).send().await.unwrap();
@@ -190,7 +197,10 @@ async fn a_repetition_in_flight_is_a_conflict() {
     let upload = gated(&inspected("model", &classifier()), &gate);
     let send = || app.post("/v1/models").header("idempotency-key", "k").body(upload.clone()).send();
     let first = tokio::spawn(send());
-    eventually("the first is being inspected", || app.files("../scratch").iter().any(|file| file.ends_with("job.json"))).await;
+    eventually("the first is being inspected", || {
+        app.files("../scratch").iter().any(|file| file.ends_with("job.json"))
+    })
+    .await;
     problem(send().await.unwrap(), StatusCode::CONFLICT, "idempotency_key_in_flight").await;
     tokio::task::spawn_blocking(move || std::fs::write(gate, "\n")).await.unwrap().unwrap();
     let first = expect(first.await.unwrap().unwrap(), StatusCode::CREATED).await;
@@ -222,7 +232,10 @@ async fn a_download_can_be_taken_up_again() {
     let part = app.get(&path).header("range", "bytes=10-19").header("if-range", &etag).send().await.unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.headers()["content-range"], format!("bytes 10-19/{}", upload.len()));
-    assert_eq!((&part.headers()["etag"], &part.headers()["accept-ranges"]), (&etag.parse().unwrap(), &"bytes".parse().unwrap()));
+    assert_eq!(
+        (&part.headers()["etag"], &part.headers()["accept-ranges"]),
+        (&etag.parse().unwrap(), &"bytes".parse().unwrap())
+    );
     assert_eq!(part.text().await.unwrap(), upload[10..20]);
     let other = app.get(&path).header("range", "bytes=10-19").header("if-range", "\"other\"").send().await.unwrap();
     assert_eq!((other.status(), other.text().await.unwrap()), (StatusCode::OK, upload.clone()));

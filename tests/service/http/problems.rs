@@ -99,7 +99,13 @@ async fn parameters_that_cannot_be_are_named() {
 #[tokio::test]
 async fn a_type_of_body_that_is_not_taken_is_refused() {
     let app = App::start().await;
-    let response = app.post("/v1/models").header("content-type", "application/x-www-form-urlencoded").body("a=b").send().await.unwrap();
+    let response = app
+        .post("/v1/models")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("a=b")
+        .send()
+        .await
+        .unwrap();
     problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type").await;
 }
 

@@ -54,7 +54,8 @@ impl App {
         let mut settings = HttpSettings { poll_interval: Duration::from_millis(200), ..HttpSettings::default() };
         change(&mut settings);
         let shutdown = CancellationToken::new();
-        let state = AppState::new(world.database().clone(), world.objects.clone(), launcher, settings, shutdown.clone());
+        let state =
+            AppState::new(world.database().clone(), world.objects.clone(), launcher, settings, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(http::serve(state, listener));
@@ -91,11 +92,11 @@ impl App {
     /// Submits a job; returns its id.
     pub async fn job(&self, request: Value) -> String {
         let response = self.post("/v1/jobs").json(&request).send().await.expect("an answer");
-        id(expect(response, StatusCode::ACCEPTED).await)
+        id(&expect(response, StatusCode::ACCEPTED).await)
     }
 
     async fn created(&self, request: RequestBuilder) -> String {
-        id(expect(request.send().await.expect("an answer"), StatusCode::CREATED).await)
+        id(&expect(request.send().await.expect("an answer"), StatusCode::CREATED).await)
     }
 
     /// Does what a worker does last: publishes a report, and a model of `summary` where there is one.
@@ -212,6 +213,6 @@ pub async fn problem(response: Response, status: StatusCode, code: &str) -> Valu
     problem
 }
 
-fn id(body: Value) -> String {
+fn id(body: &Value) -> String {
     body["id"].as_str().expect("an id").to_owned()
 }
