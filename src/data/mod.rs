@@ -20,6 +20,8 @@ mod resample;
 mod spill;
 #[cfg(test)]
 mod test_files;
+#[cfg(test)]
+mod tests;
 
 pub use augment::Augmentation;
 pub use dataset::{Dataset, inspect};

@@ -128,3 +128,107 @@ fn down(image: &Pixels, windows: &[Window]) -> Pixels {
     }
     Pixels { height: windows.len(), width: image.width, channels: image.channels, bytes }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A grey image with the value `37 y² + 91 x + 13 x y` modulo 256 at (x, y).
+    fn image() -> Pixels {
+        let bytes = (0..5).flat_map(|y| (0..7).map(move |x| (37 * y * y + 91 * x + 13 * x * y) as u8)).collect();
+        Pixels { height: 5, width: 7, channels: 1, bytes }
+    }
+
+    /// The expected pixels are those of Pillow's `Image.fromarray(image).resize((width, height), method)`.
+    #[test]
+    fn pixels_are_those_of_pillow() {
+        let expected: [(Resize, usize, usize, &[u8]); 9] = [
+            (Resize::Nearest, 4, 3, &[0, 182, 108, 34, 148, 126, 104, 82, 80, 110, 140, 170]),
+            (
+                Resize::Nearest,
+                9,
+                6,
+                &[
+                    0, 91, 91, 182, 17, 108, 199, 199, 34, 37, 141, 141, 245, 93, 197, 45, 45, 149, 148, 9, 9, 126,
+                    243, 104, 221, 221, 82, 148, 9, 9, 126, 243, 104, 221, 221, 82, 77, 207, 207, 81, 211, 85, 215,
+                    215, 89, 80, 223, 223, 110, 253, 140, 27, 27, 170,
+                ],
+            ),
+            (
+                Resize::Nearest,
+                3,
+                8,
+                &[
+                    91, 17, 199, 91, 17, 199, 141, 93, 45, 9, 243, 221, 9, 243, 221, 207, 211, 215, 223, 253, 27, 223,
+                    253, 27,
+                ],
+            ),
+            (Resize::Bilinear, 4, 3, &[66, 145, 116, 108, 98, 147, 155, 135, 139, 160, 148, 122]),
+            (
+                Resize::Bilinear,
+                9,
+                6,
+                &[
+                    0, 61, 131, 145, 17, 88, 159, 144, 34, 28, 95, 173, 195, 74, 153, 125, 96, 120, 102, 76, 114, 177,
+                    180, 151, 146, 135, 110, 118, 100, 99, 134, 230, 126, 164, 174, 85, 78, 167, 157, 118, 222, 126,
+                    137, 149, 109, 80, 175, 173, 142, 253, 165, 77, 75, 170,
+                ],
+            ),
+            (
+                Resize::Bilinear,
+                3,
+                8,
+                &[
+                    78, 92, 121, 99, 119, 118, 123, 154, 117, 97, 163, 136, 100, 163, 145, 131, 152, 142, 142, 166,
+                    120, 148, 178, 102,
+                ],
+            ),
+            (Resize::Bicubic, 4, 3, &[62, 149, 114, 108, 94, 150, 162, 134, 138, 165, 150, 119]),
+            (
+                Resize::Bicubic,
+                9,
+                6,
+                &[
+                    0, 53, 143, 156, 14, 79, 178, 155, 21, 16, 94, 199, 214, 66, 168, 119, 79, 131, 114, 60, 101, 191,
+                    190, 155, 145, 134, 112, 130, 92, 75, 127, 239, 106, 178, 199, 68, 66, 185, 167, 101, 218, 115,
+                    138, 158, 104, 73, 185, 177, 130, 255, 173, 56, 61, 180,
+                ],
+            ),
+            (
+                Resize::Bicubic,
+                3,
+                8,
+                &[
+                    72, 94, 118, 96, 124, 112, 122, 166, 111, 91, 171, 137, 94, 163, 150, 132, 148, 144, 145, 166, 118,
+                    149, 181, 99,
+                ],
+            ),
+        ];
+        for (method, width, height, pixels) in expected {
+            let resized = resize(image(), height, width, method);
+            assert_eq!(resized.bytes, pixels, "{method:?} to {width} × {height}");
+            let three = Pixels { channels: 3, bytes: image().bytes.iter().flat_map(|v| [*v; 3]).collect(), ..image() };
+            let three = resize(three, height, width, method);
+            assert_eq!(three.bytes, pixels.iter().flat_map(|v| [*v; 3]).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_image_of_the_right_size_is_left_alone() {
+        for method in [Resize::Nearest, Resize::Bilinear, Resize::Bicubic] {
+            assert_eq!(resize(image(), 5, 7, method), image());
+        }
+    }
+
+    #[test]
+    fn the_largest_centred_rectangle_is_cut() {
+        let shape = |height, width| {
+            let cut = crop_to_aspect(image(), height, width);
+            (cut.height, cut.width, cut.bytes[0])
+        };
+        assert_eq!(shape(1, 1), (5, 5, image().bytes[1]));
+        assert_eq!(shape(5, 7), (5, 7, image().bytes[0]));
+        assert_eq!(shape(1, 7), (1, 7, image().bytes[14]));
+        assert_eq!(shape(100, 1), (5, 1, image().bytes[3]));
+    }
+}
