@@ -180,7 +180,7 @@ fn random_inputs(model: &Model, batch: usize) -> Result<(Vec<(String, Tensor)>, 
     let inputs = Inputs::new(&graph, &inferred, &examples);
     let batch = if inputs.batch_is_free() { batch as u64 } else { inputs.fixed_batch() };
     if let Some(axis) = inputs.open_axes().first() {
-        return Err(format!("the size of axis {axis} is open; evaluate with a dataset"));
+        return Err(format!("the size of the axis `{axis}` is open; evaluate with a dataset"));
     }
     Ok((inputs.draw(batch, 1, SEED)?, batch as usize))
 }

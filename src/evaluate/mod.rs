@@ -101,3 +101,6 @@ impl Evaluation<'_> {
 fn sized(model: &Model) -> Measured {
     Measured { size: size(model, &ExampleShapes::new()), ..Measured::default() }
 }
+
+#[cfg(test)]
+mod tests;
