@@ -44,12 +44,11 @@ pub fn parameters(graph: &Graph) -> Vec<Parameter> {
                 }
             }
             is_layer = true;
-            match positions.get(name) {
-                Some(position) => found[*position].role = found[*position].role.max(role),
-                None => {
-                    positions.insert(name.to_owned(), found.len());
-                    found.push(Parameter { name: name.to_owned(), role });
-                }
+            if let Some(position) = positions.get(name) {
+                found[*position].role = found[*position].role.max(role);
+            } else {
+                positions.insert(name.to_owned(), found.len());
+                found.push(Parameter { name: name.to_owned(), role });
             }
         }
         let carries = node.input.iter().any(|name| learned.contains(name.as_str()));

@@ -24,6 +24,8 @@ pub struct TrainingGraph {
     /// Name of the input that takes the targets, `[samples, classes]`, rows summing to 1.
     pub targets: String,
     pub classes: usize,
+    /// The value of the model that holds the logits, in the shape that it has there.
+    pub logits: Value,
     /// The weights that are trained; each is an input under its initializer's name.
     pub weights: Vec<Weight>,
     pub normalizations: Vec<Normalization>,
@@ -62,6 +64,7 @@ pub fn training_graph(
         }
     }
     let wanted: Vec<String> = roles.iter().map(|parameter| parameter.name.clone()).collect();
+    let logits = Value { name: loss.seed.0.clone(), ..loss.seed.1.clone() };
     let mut gradients = differentiate(&mut forward, &[loss.seed], &wanted);
     frozen.extend(gradients.frozen.drain(..).map(explain));
 
@@ -84,7 +87,7 @@ pub fn training_graph(
     let targets = loss.targets.name.clone();
     let mut model = forward.into_model(&outputs, &[loss.targets]);
     name_outputs(&mut model);
-    Ok(TrainingGraph { model, targets, classes, weights, normalizations, frozen, findings })
+    Ok(TrainingGraph { model, targets, classes, logits, weights, normalizations, frozen, findings })
 }
 
 /// Why a constant of a parameter's slot is left as it is.

@@ -97,8 +97,7 @@ fn a_weight_that_the_loss_does_not_depend_on_is_named() {
         b.output(&other, DataType::Float, &["n".into(), 2.into()]);
         let y = b.node("MatMul", &[x, &w], &[]);
         // The scored output is the first that is declared.
-        let graph_outputs = b.node("Identity", &[&y], &[]);
-        graph_outputs
+        b.node("Identity", &[&y], &[])
     });
     assert_eq!(trained(&graph), ["aside"]);
     assert!(reason(&graph, "w").contains("does not depend"), "{:?}", graph.frozen);

@@ -5,6 +5,8 @@
 //! it; in single precision otherwise, with large moves where the operator is linear in each input, so that the difference
 //! is exact but for rounding.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod activation;
 mod arithmetic;
 mod assemble;

@@ -47,16 +47,16 @@ impl Window {
             before: vec![0; axes],
             after: vec![0; axes],
         };
-        for axis in 0..axes {
+        for (axis, size) in input.iter().map(|size| *size as i64).enumerate() {
             let covered = window.covered(axis) as i64;
-            let total = (covered - input[axis] as i64).max(0);
+            let total = (covered - size).max(0);
             window.before[axis] = match node.text("auto_pad").unwrap_or("NOTSET") {
                 "SAME_UPPER" => total / 2,
                 "SAME_LOWER" => total - total / 2,
                 "VALID" => 0,
                 _ => node.ints("pads").and_then(|pads| pads.get(axis)).copied().unwrap_or(0),
             };
-            window.after[axis] = covered - input[axis] as i64 - window.before[axis];
+            window.after[axis] = covered - size - window.before[axis];
         }
         Ok(window)
     }
