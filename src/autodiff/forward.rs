@@ -5,7 +5,7 @@
 //! - `Dropout` passes everything on: exporters write models as they compute after training, and what the rate was is lost.
 //! - `MaxPool` tells which elements it took.
 //!
-//! The model must have been raised to one operator set ([`crate::onnx::raise`]).
+//! The model must have been raised to one operator set ([`crate::onnx::raise`]), which has every operator that rules emit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,11 +15,9 @@ use crate::onnx::dtype::DataType;
 use crate::onnx::graph::outer_names;
 use crate::onnx::model::Model;
 use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use crate::onnx::raise::TRAINING_OPSET;
 use crate::onnx::shape::{Inferred, ShapeValue, infer_with};
 use crate::onnx::tensor::Tensor;
-
-/// First operator set that has every operator that rules emit (`Col2Im` is the youngest).
-const LEAST_OPSET: i64 = 18;
 
 /// A model at fixed shapes, being turned into a training graph.
 #[derive(Debug)]
@@ -134,11 +132,11 @@ impl Forward {
         let mut proto = self.frame;
         for set in &mut proto.opset_import {
             if set.domain().is_empty() || set.domain() == "ai.onnx" {
-                set.version = Some(set.version().max(LEAST_OPSET));
+                set.version = Some(set.version().max(TRAINING_OPSET));
             }
         }
         if proto.opset_import.is_empty() {
-            proto.opset_import.push(OperatorSetIdProto { domain: None, version: Some(LEAST_OPSET) });
+            proto.opset_import.push(OperatorSetIdProto { domain: None, version: Some(TRAINING_OPSET) });
         }
         // IR 4 is the first in which initializers need not be inputs, 8 goes with the operator set.
         proto.ir_version = Some(proto.ir_version().max(8));

@@ -5,6 +5,7 @@ use std::io;
 use crate::autodiff::loss::LossError;
 use crate::data::DataError;
 use crate::engine::EngineError;
+use crate::onnx::raise::RaiseError;
 use crate::spec::failure::{Failure, FailureCode};
 
 /// Why a training ended without a model.
@@ -23,8 +24,6 @@ pub enum TrainError {
     /// The batch cannot have the size that the training needs.
     #[error("the model was exported for batches of {size} and cannot be trained with others: {reason}")]
     FixedBatch { size: u64, reason: String },
-    #[error("input `{input}` has an axis of unknown size, and training needs fixed sizes")]
-    UnknownSize { input: String },
     #[error("the dataset has no labels, which cross-entropy needs")]
     NoLabels,
     #[error("the dataset has samples of class {label}, but the model tells {classes} classes apart")]
@@ -37,6 +36,8 @@ pub enum TrainError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Data(#[from] DataError),
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
     #[error("the checkpoint cannot be written: {0}")]
     Checkpoint(#[source] io::Error),
     #[error(transparent)]
@@ -49,10 +50,10 @@ impl From<TrainError> for Failure {
         let code = match error {
             TrainError::Engine(error) => return error.into(),
             TrainError::Data(error) => return error.into(),
+            TrainError::Raise(error) => return error.into(),
             TrainError::Loss(LossError::NoOutput(_)) => {
                 return Self::new(FailureCode::InvalidSpec, message).at("/output");
             }
-            TrainError::UnknownSize { input } => return Self::new(FailureCode::Unsupported, message).at(input),
             TrainError::Interrupted => FailureCode::Cancelled,
             TrainError::Diverged { .. } => FailureCode::Diverged,
             TrainError::NothingToTrain { .. } | TrainError::FixedBatch { .. } | TrainError::Loss(_) => {
