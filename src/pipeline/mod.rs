@@ -1,13 +1,34 @@
 //! Job kinds as pure functions: a spec and inputs go in, an outcome comes out. Knows nothing of HTTP, SQL or buckets, so
 //! that the attempt process, the command line and the tests all run it bare.
+//!
+//! A job is a list of steps; each takes the model that the one before it made. Each kind of step is one file here that
+//! joins the layers below; this file runs the list, [`checkpoint`] remembers how far it came, [`report`] tells what
+//! came out.
 
+mod checkpoint;
+mod evaluate;
+mod inspect;
+mod progress;
+mod prune;
+mod report;
+mod retrain;
+
+use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::spec::attempt::{DatasetLimits, Finished, ModelLimits, RunTask};
+use crate::data::Dataset;
+use crate::onnx::model::Model;
+use crate::spec::attempt::{AttemptMessage, Finished, OutputModel, RunTask};
 use crate::spec::failure::{Failure, FailureCode};
+use crate::spec::job::{Step, StepSpec};
 use crate::spec::observer::Observer;
 use crate::spec::preprocess::Preprocess;
-use crate::spec::summary::{DatasetSummary, ModelSummary};
+use crate::spec::report::StepReport;
+
+use checkpoint::{Checkpointer, FinishedStep, io_failure};
+pub use inspect::{inspect_dataset, inspect_model};
 
 /// Why a job returned before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,25 +45,148 @@ impl From<Failure> for Stop {
     }
 }
 
+/// What every kind of step is given.
+struct StepContext<'a> {
+    task: &'a RunTask,
+    threads: u32,
+    scratch: &'a Path,
+    observer: &'a dyn Observer,
+    /// Position in the job, 0-based.
+    step: usize,
+    /// The part of the job's progress that the step has.
+    part: Range<f64>,
+}
+
+impl StepContext<'_> {
+    /// Opens the step's dataset with its own preprocessing or the job's replacement.
+    fn dataset(&self, step: &Step, preprocess: Option<&Preprocess>) -> Result<Option<Dataset>, Failure> {
+        let Some(id) = step.dataset_id else { return Ok(None) };
+        let Some(input) = self.task.datasets.get(&id) else {
+            return Err(Failure::new(FailureCode::Internal, format!("dataset {id} is not at hand")));
+        };
+        let preprocess = preprocess.or(input.summary.preprocess.as_ref());
+        let path = locate(self.scratch, &input.file);
+        Ok(Some(Dataset::open(&path, preprocess, &self.task.dataset_limits)?))
+    }
+
+    /// Tells that a share of the step is done.
+    fn progress(&self, share: f64) {
+        let fraction = self.part.start + (self.part.end - self.part.start) * share.clamp(0.0, 1.0);
+        self.observer.tell(AttemptMessage::Progress { fraction });
+    }
+
+    /// The step's report without what is particular to its kind; the duration is filled in at its end.
+    fn report(&self, findings: Vec<String>) -> StepReport {
+        StepReport {
+            step: self.step,
+            kind: self.task.spec.steps[self.step].spec.kind(),
+            duration_ms: 0,
+            findings,
+            prune: None,
+            retrain: None,
+            evaluate: None,
+        }
+    }
+}
+
+/// What a step leaves.
+struct StepOutcome {
+    /// The model it made, if it makes one.
+    model: Option<Model>,
+    report: StepReport,
+    plan: Option<serde_json::Value>,
+}
+
 /// Runs a job in its scratch directory (laid out as [`crate::spec::attempt`] says) and leaves its files in `outputs/`.
 ///
 /// Errors: [`Stop::Interrupted`] after `observer.should_stop()`, with a checkpoint announced; else the job's failure.
-pub fn run(_task: &RunTask, _threads: u32, _scratch: &Path, _observer: &dyn Observer) -> Result<Finished, Stop> {
-    Err(Failure::new(FailureCode::Internal, "the pipeline is being built").into())
+pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer) -> Result<Finished, Stop> {
+    let outputs = scratch.join("outputs");
+    fs::create_dir_all(&outputs).map_err(|e| io_failure("the outputs", &e))?;
+    let resume = task.resume.as_ref().map(|directory| locate(scratch, directory));
+    let interval = Duration::from_millis(task.checkpoint_interval_ms);
+    let mut checkpointer = Checkpointer::open(scratch, resume, interval, observer)?;
+    let parts = progress::parts(task.spec.steps.iter().map(|step| step.spec.kind()));
+
+    for (index, step) in task.spec.steps.iter().enumerate().skip(checkpointer.finished().len()) {
+        if observer.should_stop() {
+            return Err(Stop::Interrupted);
+        }
+        let context = StepContext { task, threads, scratch, observer, step: index, part: parts[index].clone() };
+        let current = current_model(task, scratch, checkpointer.finished());
+        context.progress(0.0);
+        checkpointer.begin_step();
+        let mut outcome = match &step.spec {
+            StepSpec::Prune(spec) => prune::run(spec, &load(&current, task)?, &context)?,
+            StepSpec::Retrain(spec) => retrain::run(spec, step, &load(&current, task)?, &context, &mut checkpointer)?,
+            StepSpec::Evaluate(spec) => evaluate::run(spec, step, &current, &context)?,
+        };
+        outcome.report.duration_ms = checkpointer.step_time().as_millis() as u64;
+        let model = match outcome.model {
+            Some(model) => Some(write_model(&model, index, &outputs)?),
+            None => None,
+        };
+        context.progress(1.0);
+        observer.event(
+            "step_finished",
+            format!("Step {} ({}) is done", index + 1, step.spec.kind().as_str()),
+            serde_json::json!({"step": index, "kind": step.spec.kind(), "duration_ms": outcome.report.duration_ms}),
+        );
+        checkpointer.finish_step(FinishedStep { report: outcome.report, model, plan: outcome.plan })?;
+    }
+    finish(task, threads, scratch, checkpointer.finished())
 }
 
-/// Looks into an uploaded model.
-pub fn inspect_model(_file: &Path, _limits: &ModelLimits) -> Result<ModelSummary, Failure> {
-    Err(Failure::new(FailureCode::Internal, "the pipeline is being built"))
+/// Writes report and plan and lists what the job leaves.
+fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) -> Result<Finished, Stop> {
+    let outputs = scratch.join("outputs");
+    let write = |name: &str, bytes: Vec<u8>| {
+        fs::write(outputs.join(name), bytes).map_err(|e| io_failure(name, &e))?;
+        Ok::<_, Failure>(name.to_owned())
+    };
+    let pretty = |value: &serde_json::Value| format!("{value:#}\n").into_bytes();
+    let report = report::assemble(task, threads, scratch, steps)?;
+    let report = write("report.json", pretty(&to_json_value(&report)?))?;
+    let cuts: Vec<serde_json::Value> = steps
+        .iter()
+        .enumerate()
+        .filter_map(|(step, finished)| Some(serde_json::json!({"step": step, "plan": finished.plan.as_ref()?})))
+        .collect();
+    let plan = if cuts.is_empty() {
+        None
+    } else {
+        Some(write("plan.json", pretty(&serde_json::json!({ "cuts": cuts })))?)
+    };
+    Ok(Finished { models: steps.iter().filter_map(|step| step.model.clone()).collect(), report, plan })
 }
 
-/// Looks into an uploaded dataset.
-pub fn inspect_dataset(
-    _file: &Path,
-    _preprocess: Option<&Preprocess>,
-    _limits: &DatasetLimits,
-) -> Result<DatasetSummary, Failure> {
-    Err(Failure::new(FailureCode::Internal, "the pipeline is being built"))
+/// A result as JSON. Results are plain data, so that a failure is a defect.
+fn to_json_value(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(value)
+        .map_err(|error| Failure::new(FailureCode::Internal, format!("a result has no JSON form: {error}")))
+}
+
+/// The file of the model that the next step takes: the last one made, or the job's own.
+fn current_model(task: &RunTask, scratch: &Path, finished: &[FinishedStep]) -> PathBuf {
+    match finished.iter().rev().find_map(|step| step.model.as_ref()) {
+        Some(model) => scratch.join("outputs").join(&model.file),
+        None => locate(scratch, &task.model.file),
+    }
+}
+
+fn load(file: &Path, task: &RunTask) -> Result<Model, Failure> {
+    Ok(Model::load(file, &task.model_limits)?)
+}
+
+/// Saves a step's model under its final name and looks at it as an upload is looked at.
+fn write_model(model: &Model, step: usize, outputs: &Path) -> Result<OutputModel, Failure> {
+    let file = format!("step-{step}.onnx");
+    let partial = outputs.join(format!("{file}.partial"));
+    model
+        .save(&partial)
+        .and_then(|()| fs::rename(&partial, outputs.join(&file)))
+        .map_err(|e| io_failure("the model", &e))?;
+    Ok(OutputModel { step, file, summary: inspect::summarize(model) })
 }
 
 /// Where a path of the job file leads: relative paths start at the scratch directory.

@@ -1,0 +1,57 @@
+//! The report of a job from the reports of its steps.
+
+use std::fs;
+use std::path::Path;
+
+use super::checkpoint::FinishedStep;
+use super::{current_model, load, locate};
+use crate::cost;
+use crate::engine::{self, Engine as _};
+use crate::spec::attempt::RunTask;
+use crate::spec::failure::Failure;
+use crate::spec::report::{Environment, Measured, Report};
+
+/// Version of the report's shape.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Puts the report together: the last evaluation's figures where there was one, else the sizes of what went in and came
+/// out.
+pub(super) fn assemble(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) -> Result<Report, Failure> {
+    let (baseline, candidate) = match steps.iter().rev().find_map(|step| step.report.evaluate.as_ref()) {
+        Some(evaluation) => (evaluation.baseline.clone(), Some(evaluation.candidate.clone())),
+        None => (
+            Some(size_only(&locate(scratch, &task.model.file), task)?),
+            Some(size_only(&current_model(task, scratch, steps), task)?),
+        ),
+    };
+    Ok(Report {
+        schema_version: SCHEMA_VERSION,
+        kind: task.spec.kind,
+        job_id: task.job_id,
+        model_id: task.model.id,
+        model_name: task.model.name.clone(),
+        baseline,
+        candidate,
+        steps: steps.iter().map(|step| step.report.clone()).collect(),
+        environment: environment(threads),
+    })
+}
+
+fn size_only(file: &Path, task: &RunTask) -> Result<Measured, Failure> {
+    Ok(Measured { size: cost::size(&load(file, task)?, &cost::ExampleShapes::new()), ..Measured::default() })
+}
+
+fn environment(threads: u32) -> Environment {
+    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu_info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name").and_then(|rest| rest.split_once(':')))
+        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
+    Environment {
+        secateur_version: env!("CARGO_PKG_VERSION").to_owned(),
+        onnx_runtime: engine::onnx_runtime().ok().and_then(|runtime| runtime.version()),
+        cpu,
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        threads,
+    }
+}

@@ -1,0 +1,130 @@
+//! A job on the digits example in a scratch directory of its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use secateur::pipeline::{self, Stop};
+use secateur::spec::attempt::{AttemptMessage, Finished, InputDataset, InputModel, RunTask};
+use secateur::spec::job::{JobKind, JobRequest};
+use secateur::spec::observer::Observer;
+use secateur::spec::preprocess::Preprocess;
+use secateur::spec::report::Report;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A job and its scratch directory.
+pub struct Digits {
+    scratch: TempDir,
+    task: RefCell<RunTask>,
+    announced: Mutex<Vec<String>>,
+}
+
+impl Digits {
+    pub const TRAINING_SET: Uuid = Uuid::from_u128(2);
+    pub const TEST_SET: Uuid = Uuid::from_u128(3);
+
+    /// A job of this kind and spec; evaluations alone are given the test set.
+    pub fn new(kind: JobKind, spec: &Value) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
+        let model = InputModel {
+            id: Uuid::from_u128(1),
+            name: "digits".into(),
+            file: folder.join("digits.onnx"),
+            sha256: String::new(),
+        };
+        let dataset = |id, name: &str| {
+            let preprocess = Preprocess { divide_by: 16.0, ..Preprocess::default() };
+            let file = folder.join(name);
+            let summary = pipeline::inspect_dataset(&file, Some(&preprocess), &Default::default()).unwrap();
+            (id, InputDataset { id, file, summary })
+        };
+        let dataset_id = if kind == JobKind::Evaluate { Self::TEST_SET } else { Self::TRAINING_SET };
+        let request = json!({"kind": kind, "model_id": model.id, "dataset_id": dataset_id, "spec": spec});
+        let request: JobRequest = serde_json::from_value(request).unwrap();
+        let task = RunTask {
+            job_id: Uuid::from_u128(9),
+            spec: request.parse().unwrap(),
+            model,
+            other_models: BTreeMap::new(),
+            datasets: [
+                dataset(Self::TRAINING_SET, "digits-train.npz"),
+                dataset(Self::TEST_SET, "digits-test.npz"),
+            ]
+            .into(),
+            resume: None,
+            checkpoint_interval_ms: 60_000,
+            model_limits: Default::default(),
+            dataset_limits: Default::default(),
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        Self { scratch, task: RefCell::new(task), announced: Mutex::default() }
+    }
+
+    /// Runs the job on one thread until it ends or is interrupted.
+    pub fn run(&self, interruptions: &Interruptions) -> Result<Finished, Stop> {
+        let observer = Watched { announced: &self.announced, interruptions };
+        pipeline::run(&self.task.borrow(), 1, self.scratch.path(), &observer)
+    }
+
+    /// Lays the scratch directory of the next attempt: nothing but the last checkpoint.
+    pub fn resume_from_last_checkpoint(&self) {
+        let root = self.scratch.path();
+        let _ = fs::remove_dir_all(root.join("outputs"));
+        if let Some(last) = self.announced.lock().unwrap().pop() {
+            let _ = fs::remove_dir_all(root.join("resume"));
+            fs::rename(root.join("checkpoints").join(last), root.join("resume")).unwrap();
+            self.task.borrow_mut().resume = Some(PathBuf::from("resume"));
+        }
+        let _ = fs::remove_dir_all(root.join("checkpoints"));
+        self.announced.lock().unwrap().clear();
+    }
+
+    pub fn report(&self, finished: &Finished) -> Report {
+        serde_json::from_slice(&fs::read(self.scratch.path().join("outputs").join(&finished.report)).unwrap()).unwrap()
+    }
+
+    /// The bytes of the last model.
+    pub fn output(&self, finished: &Finished) -> Vec<u8> {
+        fs::read(self.scratch.path().join("outputs").join(&finished.models.last().unwrap().file)).unwrap()
+    }
+}
+
+/// When a job is asked to stop.
+pub struct Interruptions {
+    asked: AtomicU64,
+    after: u64,
+}
+
+impl Interruptions {
+    /// Never.
+    pub fn none() -> Self {
+        Self::after_asking(u64::MAX)
+    }
+
+    /// Once it has looked this many times whether it should.
+    pub fn after_asking(after: u64) -> Self {
+        Self { asked: AtomicU64::new(0), after }
+    }
+}
+
+struct Watched<'a> {
+    announced: &'a Mutex<Vec<String>>,
+    interruptions: &'a Interruptions,
+}
+
+impl Observer for Watched<'_> {
+    fn tell(&self, message: AttemptMessage) {
+        if let AttemptMessage::Checkpoint { directory } = message {
+            self.announced.lock().unwrap().push(directory);
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        self.interruptions.asked.fetch_add(1, Ordering::Relaxed) >= self.interruptions.after
+    }
+}
