@@ -3,6 +3,7 @@
 # ONNX Runtime as `make setup` lays it; an environment that names another library wins.
 ORT_VERSION := 1.32.0
 export ORT_DYLIB_PATH ?= $(CURDIR)/.secateur/lib/libonnxruntime.so.$(ORT_VERSION)
+BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/secateur
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
@@ -14,8 +15,10 @@ help: ## list the targets
 setup: ## install what is missing (PostgreSQL's server, curl, jq, ONNX Runtime); safe to repeat
 	@scripts/setup.sh $(ORT_VERSION)
 
+# A test is named so that cargo chooses the same features for shared dependencies as `make test` does: one build of them
+# serves both.
 build: setup ## build the service
-	cargo build --locked
+	cargo build --locked --bins --test architecture
 
 demo: build ## prune, retrain and evaluate a small real model through the HTTP API
 	@examples/digits/demo.sh
@@ -38,11 +41,11 @@ deny: ## licences, advisories and sources of the dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check
 
-openapi: setup ## write openapi.yaml from the handlers
-	cargo run --locked --quiet -- openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+openapi: build ## write openapi.yaml from the handlers
+	$(BINARY) openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
 
-openapi-drift:
-	cargo run --locked --quiet -- openapi | diff openapi.yaml - || { echo "repair with: make openapi"; exit 1; }
+openapi-drift: build
+	$(BINARY) openapi | diff openapi.yaml - || { echo "repair with: make openapi"; exit 1; }
 
 bench: setup ## run the benchmarks (see benches/README.md)
 	cargo bench --locked
