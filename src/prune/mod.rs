@@ -14,6 +14,8 @@ mod surgery;
 mod unstructured;
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod real_models;
 
 pub use error::PruneError;

@@ -284,8 +284,15 @@ fn declined(engine: &str, draws: &Draws, weights: &str, error: &EngineError) -> 
         batch_size: draws.first().map_or(1, |(batch, _)| *batch),
         weights: weights.to_owned(),
         error: None,
-        declined: Some(error.to_string()),
+        declined: Some(shortened(&error.to_string())),
     }
+}
+
+/// Engines print whole graphs into their errors; the first line up to a bound says what it is about.
+fn shortened(reason: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = reason.lines().next().unwrap_or_default();
+    if line.chars().count() <= LONGEST { line.to_owned() } else { line.chars().take(LONGEST).chain("…".chars()).collect() }
 }
 
 /// A certificate that no engine has seen is none.

@@ -365,3 +365,11 @@ impl FreshNames {
         name
     }
 }
+
+/// The model that a plan makes.
+#[cfg(test)]
+pub fn apply_plan(model: &Model, plan: &Plan) -> Result<Model, SurgeryError> {
+    let mut cut = apply::cut_tensors(model, plan)?;
+    apply::rewrite(model, plan, &mut cut)?;
+    Ok(cut)
+}

@@ -1,0 +1,149 @@
+//! What stays, and that it says why.
+
+use super::*;
+
+/// A dense layer around something: `rest` makes the middle value out of eight channels.
+fn around(rest: impl FnOnce(&mut Net, String) -> String) -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("first", &x, 4, 6);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.dense("a", &y, 6, 8);
+    let y = rest(&mut net, y);
+    let y = net.dense("b", &y, 8, 2);
+    net.finish(&y, &[2])
+}
+
+fn stays(model: &Model, expected: &str) {
+    let pruned = prune(model, &PruneSpec { target: Target::ChannelsRemoved(0.2), ..half() }, 1, &|_| {}).unwrap();
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "first")[0] < 6), (8, true));
+    let found = reason(&pruned, "a", 0);
+    assert!(found.contains(expected), "{found}");
+}
+
+#[test]
+fn an_operator_without_a_rule_freezes_what_it_touches() {
+    let model = around(|net, y| {
+        let attributes = [("axis", Attribute::Int(1)), ("exclusive", Attribute::Int(0))];
+        let axis = net.b.constant(&Tensor::from_i64(&[], &[1]));
+        net.node("CumSum", &[&y, &axis], &attributes[1..])
+    });
+    stays(&model, "CumSum_3: there is no coupling rule for CumSum");
+}
+
+#[test]
+fn a_softmax_keeps_the_axis_that_it_runs_over() {
+    stays(&around(|net, y| net.node("Softmax", &[&y], &[])), "a softmax runs over this axis");
+}
+
+#[test]
+fn a_layer_normalisation_keeps_the_axis_that_it_runs_over() {
+    let model = around(|net, y| {
+        let (scale, bias) = (net.positive("scale", &[8]), net.weight("shift", &[8]));
+        net.node("LayerNormalization", &[&y, &scale, &bias], &[])
+    });
+    stays(&model, "a mean and variance run over this axis");
+}
+
+#[test]
+fn a_size_that_scales_values_is_not_changed_behind_their_back() {
+    let model = around(|net, y| {
+        let size = net.node("Shape", &[&y], &[]);
+        let one = net.b.constant(&Tensor::from_i64(&[], &[1]));
+        let size = net.node("Gather", &[&size, &one], &[]);
+        let size = net.node("Cast", &[&size], &[("to", Attribute::Int(1))]);
+        let size = net.node("Sqrt", &[&size], &[]);
+        net.node("Div", &[&y, &size], &[])
+    });
+    stays(&model, "its size is used as data");
+}
+
+#[test]
+fn every_second_channel_is_no_range() {
+    let model = around(|net, y| {
+        let inputs = [[0], [i64::MAX], [1], [2]].map(|values| net.numbers(&values));
+        let even = net.node("Slice", &[&y, &inputs[0], &inputs[1], &inputs[2], &inputs[3]], &[]);
+        net.node("Concat", &[&even, &even], &[("axis", Attribute::Int(1))])
+    });
+    stays(&model, "a slice takes every so many of its elements");
+}
+
+#[test]
+fn reflected_channels_stay() {
+    let model = around(|net, y| {
+        let pads = net.numbers(&[0, 2, 0, 2]);
+        let wide = net.node("Pad", &[&y, &pads], &[("mode", Attribute::String("reflect".into()))]);
+        let inputs = [[2], [10], [1]].map(|values| net.numbers(&values));
+        net.node("Slice", &[&wide, &inputs[0], &inputs[1], &inputs[2]], &[])
+    });
+    stays(&model, "padding other than by constants");
+}
+
+#[test]
+fn factorings_that_do_not_refine_each_other_stay() {
+    let model = around(|net, y| {
+        let odd = net.numbers(&[0, 2, 4]);
+        let y = net.node("Reshape", &[&y, &odd], &[]);
+        let turned = net.node("Transpose", &[&y], &[("perm", ints(&[0, 2, 1]))]);
+        let flat = net.numbers(&[0, 8]);
+        let turned = net.node("Reshape", &[&turned, &flat], &[]);
+        let thirds = net.numbers(&[-1, 8]);
+        net.node("Reshape", &[&turned, &thirds], &[])
+    });
+    // A shuffle of 2 x 4 refines: its factors are cut, and the result is still certified.
+    let pruned = certified(&model);
+    assert_eq!(shape(&pruned, "a")[0], shape(&pruned, "b")[1]);
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("first", &x, 4, 6);
+    let y = net.dense("a", &y, 6, 24);
+    let fourths = net.numbers(&[0, 4, 6]);
+    let y = net.node("Reshape", &[&y, &fourths], &[]);
+    let w = net.weight("per", &[6, 6]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let sixths = net.numbers(&[0, 6, 4]);
+    let y = net.node("Reshape", &[&y, &sixths], &[]);
+    let w = net.weight("b", &[4, 2]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let pruned = certified(&net.finish(&y, &[6, 2]));
+    assert!(
+        reason(&pruned, "a", 0).contains("the factors 4 · 6 and 6 · 4 do not refine each other"),
+        "{}",
+        reason(&pruned, "a", 0)
+    );
+}
+
+#[test]
+fn excluded_names_stay() {
+    let model = around(|_, y| y);
+    let spec = PruneSpec { exclude: vec!["a*".into()], target: Target::ChannelsRemoved(0.4), ..half() };
+    let error = prune(&model, &spec, 1, &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("the best that is possible is 0.0000 (left alone: it is excluded"), "{error}");
+}
+
+#[test]
+fn an_unreachable_target_tells_the_best() {
+    let model = around(|_, y| y);
+    let error = prune(&model, &PruneSpec { target: Target::MacsKept(0.0), ..half() }, 1, &|_| {}).unwrap_err();
+    assert!(
+        error.to_string().starts_with("the target macs_kept 0 cannot be reached; the best that is possible is 0."),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_stricter_target_removes_a_superset() {
+    let model = around(|_, y| y);
+    let removed = |share: f64| {
+        let spec = PruneSpec { target: Target::MacsKept(share), ..half() };
+        let (_, plan) = cut_without_certificate(&model, &spec).unwrap();
+        plan.tensors.into_iter().map(|cut| (cut.tensor, cut.axes)).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (loose, strict) = (removed(0.7), removed(0.3));
+    for (tensor, axes) in &loose {
+        for axis in axes {
+            let other = strict[tensor].iter().find(|other| other.axis == axis.axis).unwrap();
+            assert!(axis.removed.iter().all(|index| other.removed.contains(index)), "{tensor}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Every rule on a graph of its own, cut by half and certified on both engines; cuts that are made wrong on purpose.
+
+mod channels;
+mod joined;
+mod left_alone;
+mod mutations;
+mod regrouped;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::onnx::attribute::Attribute;
+use crate::onnx::builder::{GraphBuilder, Size};
+use crate::onnx::dtype::DataType;
+use crate::onnx::tensor::Tensor;
+use crate::spec::prune::PruneRequest;
+
+/// A graph in the making: names are short, weights are random.
+struct Net {
+    b: GraphBuilder,
+    rng: ChaCha8Rng,
+}
+
+impl Net {
+    fn new() -> Self {
+        Self { b: GraphBuilder::new("net"), rng: ChaCha8Rng::seed_from_u64(7) }
+    }
+
+    /// An input with an open batch.
+    fn input(&mut self, shape: &[usize]) -> String {
+        let shape: Vec<Size> = [Size::from("n")].into_iter().chain(shape.iter().map(|size| (*size).into())).collect();
+        self.b.input("x", DataType::Float, &shape)
+    }
+
+    fn random(&mut self, shape: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.rng.random_range(-1.0..1.0)).collect();
+        Tensor::from_f32(shape, &values)
+    }
+
+    /// A weight under a name that tests ask for.
+    fn weight(&mut self, name: &str, shape: &[usize]) -> String {
+        let tensor = self.random(shape);
+        self.b.initializer(name, &tensor)
+    }
+
+    fn positive(&mut self, name: &str, shape: &[usize]) -> String {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.rng.random_range(0.5..1.5)).collect();
+        self.b.initializer(name, &Tensor::from_f32(shape, &values))
+    }
+
+    fn numbers(&mut self, values: &[i64]) -> String {
+        self.b.constant(&Tensor::from_i64(&[values.len()], values))
+    }
+
+    fn node(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+        self.b.node(op_type, inputs, attributes)
+    }
+
+    /// A 3 × 3 convolution with bias under `name` and `name.bias`.
+    fn conv(&mut self, name: &str, x: &str, c_in: usize, c_out: usize) -> String {
+        self.grouped_conv(name, x, c_in, c_out, 1)
+    }
+
+    fn grouped_conv(&mut self, name: &str, x: &str, c_in: usize, c_out: usize, group: usize) -> String {
+        let w = self.weight(name, &[c_out, c_in / group, 3, 3]);
+        let b = self.weight(&format!("{name}.bias"), &[c_out]);
+        self.node("Conv", &[x, &w, &b], &[("pads", ints(&[1, 1, 1, 1])), ("group", Attribute::Int(group as i64))])
+    }
+
+    /// A dense layer on rows, under `name` and `name.bias`.
+    fn dense(&mut self, name: &str, x: &str, c_in: usize, c_out: usize) -> String {
+        let w = self.weight(name, &[c_out, c_in]);
+        let b = self.weight(&format!("{name}.bias"), &[c_out]);
+        self.node("Gemm", &[x, &w, &b], &[("transB", Attribute::Int(1))])
+    }
+
+    fn finish(self, y: &str, shape: &[usize]) -> Model {
+        self.finish_in(y, shape, 17)
+    }
+
+    fn finish_in(mut self, y: &str, shape: &[usize], opset: i64) -> Model {
+        let shape: Vec<Size> = [Size::from("n")].into_iter().chain(shape.iter().map(|size| (*size).into())).collect();
+        self.b.output(y, DataType::Float, &shape);
+        self.b.build(opset)
+    }
+}
+
+fn ints(values: &[i64]) -> Attribute {
+    Attribute::Ints(values.to_vec())
+}
+
+/// Removal of a share of the channels, without rounding.
+fn half() -> PruneSpec {
+    let target = Some(Target::ChannelsRemoved(0.5));
+    PruneRequest { target, round_to: Some(1), ..PruneRequest::default() }.parse().unwrap()
+}
+
+/// Cut by half of its channels, with a certificate that says something, from every engine at hand.
+fn certified(model: &Model) -> Pruned {
+    let pruned = prune(model, &half(), 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+    let certificate = &pruned.report.certificate;
+    assert!(certificate.passed && !certificate.vacuous_on_own_weights, "{certificate:?}");
+    for check in &certificate.checks {
+        assert_eq!(check.declined, None, "{check:?}");
+    }
+    assert!(certificate.checks.iter().any(|check| check.engine == "tract"));
+    pruned
+}
+
+/// Shape of an initializer of the cut model.
+fn shape(pruned: &Pruned, name: &str) -> Vec<i64> {
+    let tensor = pruned.model.graph().initializer(name).unwrap_or_else(|| panic!("no initializer {name}"));
+    tensor.dims.clone()
+}
+
+/// Why an axis of an initializer stays.
+fn reason(pruned: &Pruned, name: &str, axis: usize) -> String {
+    let what = format!("{name} (axis {axis})");
+    let found = pruned.report.frozen.iter().find(|frozen| frozen.what == what);
+    found.map(|frozen| format!("{}: {}", frozen.operator.as_deref().unwrap_or("-"), frozen.reason)).unwrap_or_default()
+}

@@ -1,0 +1,82 @@
+//! Cuts that are made wrong on purpose: the certificate sees each of them.
+
+use super::*;
+use crate::prune::surgery::{Tailor, apply_plan};
+
+fn net() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let a = net.conv("a", &x, 3, 8);
+    let b = net.conv("b", &x, 3, 8);
+    let y = net.node("Concat", &[&a, &b], &[("axis", Attribute::Int(1))]);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.conv("c", &y, 16, 4);
+    let target = net.b.initializer("target", &Tensor::from_i64(&[2], &[0, 100]));
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let y = net.dense("head", &y, 100, 2);
+    net.finish(&y, &[2])
+}
+
+/// The certificate of a cut whose plan was changed before it was carried out.
+fn verdict(change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
+    let model = net();
+    let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(&model), half());
+    let cut = structured::cut(&model, &graph, &inferred, &spec).unwrap();
+    let mut plan = cut.plan.clone();
+    change(&mut plan);
+    let candidate = apply_plan(&model, &plan).map_err(|error| error.to_string())?;
+    let run = Run { model: &model, graph: &graph, inferred: &inferred, spec: &spec, threads: 1, entered: &|_| {} };
+    let tailor = Tailor::new(&model, &graph, &inferred, &cut.coupling, &cut.selection);
+    run.subject(&candidate).masked_equivalence(&tailor, &plan).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_plan_as_it_is_passes() {
+    assert!(verdict(|_| {}).unwrap().passed);
+}
+
+#[test]
+fn a_bias_left_uncut_is_seen() {
+    let error = verdict(|plan| plan.tensors.retain(|cut| cut.tensor != "a.bias")).unwrap_err();
+    assert!(error.contains("the cut model does not run"), "{error}");
+}
+
+#[test]
+fn a_bias_cut_at_other_channels_is_seen() {
+    let error = verdict(|plan| {
+        let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == "a.bias").unwrap();
+        shift(&mut cut.axes[0]);
+    });
+    assert!(error.unwrap_err().contains("differs from the masked original"));
+}
+
+#[test]
+fn an_offset_off_by_one_is_seen() {
+    let error = verdict(|plan| {
+        let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == "c").unwrap();
+        let axis = cut.axes.iter_mut().find(|axis| axis.axis == 1).unwrap();
+        shift(axis);
+    });
+    assert!(error.unwrap_err().contains("differs from the masked original"));
+}
+
+#[test]
+fn columns_of_a_flattened_plane_that_are_taken_wrongly_are_seen() {
+    let error = verdict(|plan| {
+        let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == "head").unwrap();
+        shift(&mut cut.axes[0]);
+    });
+    assert!(error.unwrap_err().contains("differs from the masked original"));
+}
+
+#[test]
+fn a_shape_constant_left_as_it_was_is_seen() {
+    assert!(verdict(|plan| plan.numbers.clear()).is_err());
+}
+
+/// The same number of indices, each one further.
+fn shift(axis: &mut AxisCut) {
+    let size = axis.size as u32;
+    axis.removed = axis.removed.iter().map(|index| (index + 1) % size).collect();
+    axis.removed.sort_unstable();
+}

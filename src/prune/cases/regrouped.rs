@@ -1,0 +1,144 @@
+//! Axes that are products: flattened planes, heads, shapes that are computed.
+
+use super::*;
+
+#[test]
+fn a_channel_behind_a_flatten_is_a_block_of_columns() {
+    for how in ["Flatten", "fixed", "open", "zero"] {
+        let mut net = Net::new();
+        let x = net.input(&[3, 4, 4]);
+        let y = net.conv("a", &x, 3, 6);
+        let y = match how {
+            "Flatten" => net.node("Flatten", &[&y], &[]),
+            other => {
+                let target = net.numbers(match other {
+                    "fixed" => &[-1, 96],
+                    "open" => &[0, -1],
+                    _ => &[0, 96],
+                });
+                net.node("Reshape", &[&y, &target], &[])
+            }
+        };
+        let y = net.dense("b", &y, 96, 4);
+        let pruned = certified(&net.finish(&y, &[4]));
+        assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (3, 48), "{how}");
+    }
+}
+
+#[test]
+fn a_target_that_is_computed_from_shapes_is_rewritten_at_its_constant() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 4, 4]);
+    let y = net.conv("a", &x, 3, 8);
+    let shape_of = net.node("Shape", &[&x], &[]);
+    let zero = net.b.constant(&Tensor::from_i64(&[], &[0]));
+    let batch = net.node("Gather", &[&shape_of, &zero], &[]);
+    let axes = net.numbers(&[0]);
+    let batch = net.node("Unsqueeze", &[&batch, &axes], &[]);
+    let width = net.b.initializer("width", &Tensor::from_i64(&[1], &[128]));
+    let target = net.node("Concat", &[&batch, &width], &[("axis", Attribute::Int(0))]);
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let zeros = {
+        // tract takes the value that is used without the attribute for a 64-bit float.
+        let value = Attribute::Tensor(Tensor::from_f32(&[1], &[0.25]).to_proto(""));
+        net.node("ConstantOfShape", &[&target], &[("value", value)])
+    };
+    let y = net.node("Add", &[&y, &zeros], &[]);
+    let y = net.dense("b", &y, 128, 4);
+    let pruned = certified(&net.finish(&y, &[4]));
+    assert_eq!(shape(&pruned, "b"), [4, 64]);
+    assert_eq!(pruned.model.graph().constant("width").unwrap().unwrap().to_i64().unwrap(), [64]);
+}
+
+#[test]
+fn a_target_that_reads_the_cut_shape_needs_no_rewriting() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 4, 4]);
+    let y = net.conv("a", &x, 3, 8);
+    let shape_of = net.node("Shape", &[&y], &[]);
+    let at = net.numbers(&[0, 1]);
+    let head = net.node("Gather", &[&shape_of, &at], &[]);
+    let rest = net.numbers(&[-1]);
+    let target = net.node("Concat", &[&head, &rest], &[("axis", Attribute::Int(0))]);
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let axes = [("axes", ints(&[-1])), ("keepdims", Attribute::Int(0))];
+    let y = net.node("ReduceMean", &[&y], &axes);
+    let y = net.dense("b", &y, 8, 4);
+    let pruned = certified(&net.finish(&y, &[4]));
+    assert_eq!(pruned.plan.unwrap().numbers, []);
+}
+
+#[test]
+fn one_shape_constant_of_two_layers_becomes_two() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 2, 2]);
+    let target = net.b.initializer("target", &Tensor::from_i64(&[2], &[-1, 16]));
+    let p = net.conv("p", &x, 3, 4);
+    let q = net.conv("q", &x, 3, 4);
+    let p = net.node("Reshape", &[&p, &target], &[]);
+    let q = net.node("Reshape", &[&q, &target], &[]);
+    let p = net.dense("p.head", &p, 16, 2);
+    let q = net.dense("q.head", &q, 16, 2);
+    let y = net.node("Add", &[&p, &q], &[]);
+    let model = net.finish(&y, &[2]);
+    let spec = PruneSpec { exclude: vec!["q*".into()], ..half() };
+    let pruned = prune(&model, &spec, 1, &|_| {}).unwrap();
+    assert_eq!((shape(&pruned, "p.head")[1], shape(&pruned, "q.head")[1]), (8, 16));
+    let rewrites = &pruned.plan.as_ref().unwrap().numbers;
+    assert_eq!(
+        (rewrites.len(), rewrites[0].becomes.as_str(), &rewrites[0].elements[..]),
+        (1, "target_cut1", &[-1, 8][..])
+    );
+}
+
+#[test]
+fn heads_go_as_wholes_and_positions_go_from_all_heads() {
+    let mut net = Net::new();
+    let x = net.input(&[5, 6]);
+    let mut project = |net: &mut Net, name: &str| {
+        let w = net.weight(name, &[6, 12]);
+        let y = net.node("MatMul", &[&x, &w], &[]);
+        let target = net.numbers(&[0, 5, 3, 4]);
+        let y = net.node("Reshape", &[&y, &target], &[]);
+        net.node("Transpose", &[&y], &[("perm", ints(&[0, 2, 1, 3]))])
+    };
+    let (q, k) = (project(&mut net, "q"), project(&mut net, "k"));
+    let v = project(&mut net, "v");
+    let k = net.node("Transpose", &[&k], &[("perm", ints(&[0, 1, 3, 2]))]);
+    let scores = net.node("MatMul", &[&q, &k], &[]);
+    let scores = net.node("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
+    let y = net.node("MatMul", &[&scores, &v], &[]);
+    let y = net.node("Transpose", &[&y], &[("perm", ints(&[0, 2, 1, 3]))]);
+    let target = net.numbers(&[0, 5, 12]);
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let w = net.weight("out", &[12, 6]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let pruned = certified(&net.finish(&y, &[5, 6]));
+    // Heads, positions of queries and keys, positions of values.
+    assert_eq!(pruned.report.groups.iter().map(|group| group.width_before).collect::<Vec<_>>(), [3, 4, 4]);
+    assert_eq!(shape(&pruned, "q"), shape(&pruned, "k"));
+    assert_eq!(shape(&pruned, "v")[1], shape(&pruned, "out")[0]);
+}
+
+#[test]
+fn squeezed_and_unsqueezed_axes_pass() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 4, 4]);
+    let y = net.conv("a", &x, 3, 8);
+    let y = net.node("GlobalMaxPool", &[&y], &[]);
+    let axes = net.numbers(&[2, 3]);
+    let y = net.node("Squeeze", &[&y, &axes], &[]);
+    let y = net.node("Dropout", &[&y], &[]);
+    let axes = net.numbers(&[1]);
+    let y = net.node("Unsqueeze", &[&y, &axes], &[]);
+    let target = net.numbers(&[1, 3, 8]);
+    let y = net.node("Expand", &[&y, &target], &[]);
+    let rows = net.numbers(&[-1, 8]);
+    let y = net.node("Reshape", &[&y, &rows], &[]);
+    let y = net.node("Cast", &[&y], &[("to", Attribute::Int(1))]);
+    let y = net.dense("b", &y, 8, 2);
+    let back = net.numbers(&[-1, 3, 2]);
+    let y = net.node("Reshape", &[&y, &back], &[]);
+    let pruned = certified(&net.finish(&y, &[3, 2]));
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (4, 4));
+}
