@@ -8,7 +8,7 @@ mod size;
 use std::collections::{BTreeMap, HashMap};
 
 pub use formula::{Extent, Formula, formula};
-pub use parameters::{Parameters, is_parameter, parameters};
+pub use parameters::{Parameters, is_parameter, parameter_count, parameters};
 pub use size::size;
 
 use crate::onnx::graph::NodeIndex;

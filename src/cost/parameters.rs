@@ -3,7 +3,7 @@
 use crate::onnx::attribute::AttributeType;
 use crate::onnx::dtype::DataType;
 use crate::onnx::model::Model;
-use crate::onnx::proto::{GraphProto, TensorProto};
+use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
 use crate::onnx::tensor::Tensor;
 
 /// How many parameters a model has.
@@ -16,47 +16,83 @@ pub struct Parameters {
 
 /// Counts initializers and the tensors of `Constant` nodes, those in subgraphs and functions included. Quantized weights
 /// are parameters too; 32- and 64-bit integers, booleans and strings are not, they hold shapes, indices and masks.
+///
+/// Cost: reads every weight.
 pub fn parameters(model: &Model) -> Parameters {
     let mut total = Parameters::default();
-    graph(model.graph_proto(), &mut total);
-    for function in &model.proto.functions {
-        nodes(&function.node, &mut total);
-    }
+    visit(model, &mut |constant| {
+        total.all += constant.len();
+        total.nonzero += constant.nonzero();
+    });
     total
 }
 
-fn graph(proto: &GraphProto, total: &mut Parameters) {
-    for initializer in &proto.initializer {
-        tensor(initializer, total);
-    }
-    for values in proto.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref()) {
-        tensor(values, total);
-    }
-    nodes(&proto.node, total);
+/// Their number alone, without reading a weight.
+pub fn parameter_count(model: &Model) -> u64 {
+    let mut total = 0;
+    visit(model, &mut |constant| total += constant.len());
+    total
 }
 
-fn nodes(nodes: &[crate::onnx::proto::NodeProto], total: &mut Parameters) {
-    for node in nodes {
-        for attribute in &node.attribute {
-            if let Some(value) = attribute.t.as_ref().filter(|_| node.is("Constant")) {
-                tensor(value, total);
+/// A constant that holds parameters.
+enum Constant<'m> {
+    Tensor(&'m TensorProto, DataType),
+    Floats(&'m [f32]),
+}
+
+impl Constant<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Tensor(proto, _) => proto.dims.iter().map(|size| u64::try_from(*size).unwrap_or(0)).product(),
+            Self::Floats(floats) => floats.len() as u64,
+        }
+    }
+
+    fn nonzero(&self) -> u64 {
+        match self {
+            Self::Tensor(proto, dtype) => {
+                Tensor::from_proto(proto).map_or(self.len(), |tensor| nonzero(&tensor, *dtype))
             }
-            if node.is("Constant") && attribute.r#type == Some(AttributeType::Floats as i32) {
-                total.all += attribute.floats.len() as u64;
-                total.nonzero += attribute.floats.iter().filter(|value| **value != 0.0).count() as u64;
+            Self::Floats(floats) => floats.iter().filter(|value| **value != 0.0).count() as u64,
+        }
+    }
+}
+
+fn visit<'m>(model: &'m Model, seen: &mut dyn FnMut(Constant<'m>)) {
+    graph(model.graph_proto(), seen);
+    for function in &model.proto.functions {
+        nodes(&function.node, seen);
+    }
+}
+
+fn graph<'m>(proto: &'m GraphProto, seen: &mut dyn FnMut(Constant<'m>)) {
+    let sparse = proto.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    for tensor in proto.initializer.iter().chain(sparse) {
+        see(tensor, seen);
+    }
+    nodes(&proto.node, seen);
+}
+
+fn nodes<'m>(nodes: &'m [NodeProto], seen: &mut dyn FnMut(Constant<'m>)) {
+    for node in nodes {
+        if node.is("Constant") {
+            for attribute in &node.attribute {
+                attribute.t.iter().for_each(|tensor| see(tensor, seen));
+                if attribute.r#type == Some(AttributeType::Floats as i32) {
+                    seen(Constant::Floats(&attribute.floats));
+                }
             }
         }
         for subgraph in node.subgraphs() {
-            graph(subgraph, total);
+            graph(subgraph, seen);
         }
     }
 }
 
-fn tensor(proto: &TensorProto, total: &mut Parameters) {
-    let Some(dtype) = DataType::from_number(proto.data_type()).filter(|dtype| is_parameter(*dtype)) else { return };
-    let count = proto.dims.iter().map(|size| u64::try_from(*size).unwrap_or(0)).product::<u64>();
-    total.all += count;
-    total.nonzero += Tensor::from_proto(proto).map_or(count, |tensor| nonzero(&tensor, dtype));
+fn see<'m>(tensor: &'m TensorProto, seen: &mut dyn FnMut(Constant<'m>)) {
+    if let Some(dtype) = DataType::from_number(tensor.data_type()).filter(|dtype| is_parameter(*dtype)) {
+        seen(Constant::Tensor(tensor, dtype));
+    }
 }
 
 /// Whether constants of this type hold parameters.

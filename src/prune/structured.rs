@@ -39,7 +39,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     }
     let mut wishes = Wishes { exclude: globs(&spec.exclude)?, holds: Vec::new() };
     let open = OpenSizes::new(model, inferred, &spec.example_shapes);
-    let parameters = cost::parameters(model).all;
+    let parameters = cost::parameter_count(model);
     let mut notes = Vec::new();
     loop {
         let coupling = coupling::couple(model, graph, inferred, &wishes);

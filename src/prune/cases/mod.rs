@@ -5,6 +5,7 @@ mod joined;
 mod left_alone;
 mod mutations;
 mod regrouped;
+mod unstructured;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

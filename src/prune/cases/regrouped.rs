@@ -133,6 +133,7 @@ fn squeezed_and_unsqueezed_axes_pass() {
     let y = net.node("Unsqueeze", &[&y, &axes], &[]);
     let target = net.numbers(&[1, 3, 8]);
     let y = net.node("Expand", &[&y, &target], &[]);
+    let y = net.node("Tanh", &[&y], &[]);
     let rows = net.numbers(&[-1, 8]);
     let y = net.node("Reshape", &[&y, &rows], &[]);
     let y = net.node("Cast", &[&y], &[("to", Attribute::Int(1))]);

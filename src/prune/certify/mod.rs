@@ -12,8 +12,8 @@ mod scramble;
 use compare::Difference;
 pub use reference::is_maskable_reduction;
 
-use crate::cost::inputs::{Feeds, Inputs, OPEN_SIZES};
 use crate::cost::ExampleShapes;
+use crate::cost::inputs::{Feeds, Inputs, OPEN_SIZES};
 use crate::engine::{Engine, EngineError, Optimization, Session, SessionOptions, onnx_runtime, tract};
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
@@ -292,7 +292,11 @@ fn declined(engine: &str, draws: &Draws, weights: &str, error: &EngineError) -> 
 fn shortened(reason: &str) -> String {
     const LONGEST: usize = 300;
     let line = reason.lines().next().unwrap_or_default();
-    if line.chars().count() <= LONGEST { line.to_owned() } else { line.chars().take(LONGEST).chain("…".chars()).collect() }
+    if line.chars().count() <= LONGEST {
+        line.to_owned()
+    } else {
+        line.chars().take(LONGEST).chain("…".chars()).collect()
+    }
 }
 
 /// A certificate that no engine has seen is none.

@@ -24,13 +24,36 @@ pub enum ImportanceError {
     NotANumber { tensor: String },
 }
 
-/// How a criterion sees one weight: magnitudes are added over the weights of a unit and finished once.
+/// How a criterion sees weights: magnitudes are added over the weights of a unit and finished once.
+///
+/// Weights come in runs, so that a criterion is asked once for many of them and its loops are compiled for it.
 pub trait Magnitude: Sync {
     /// What one weight adds. Must be ≥ 0, or NaN for NaN.
     fn of(&self, weight: f32) -> f64;
 
     /// The score of a sum over `count` weights.
     fn finish(&self, sum: f64, count: u64) -> f64;
+
+    /// The sum over a run of weights that belong to one index. Lanes keep the additions from waiting for each other; their
+    /// number is fixed, so that the result is the same everywhere.
+    fn of_run(&self, run: &[f32]) -> f64 {
+        const LANES: usize = 8;
+        let (chunks, rest) = run.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for chunk in chunks {
+            for (lane, weight) in lanes.iter_mut().zip(chunk) {
+                *lane += self.of(*weight);
+            }
+        }
+        lanes.iter().sum::<f64>() + rest.iter().map(|weight| self.of(*weight)).sum::<f64>()
+    }
+
+    /// Adds a row in which every weight belongs to an index of its own.
+    fn add_row(&self, row: &[f32], sums: &mut [f64]) {
+        for (sum, weight) in sums.iter_mut().zip(row) {
+            *sum += self.of(*weight);
+        }
+    }
 }
 
 /// What a criterion scores by.
@@ -165,8 +188,12 @@ fn add(
         let first = coupling.leaves[leaf as usize].first;
         let sums = &mut totals.sums[first..first + size];
         for outer in values.chunks_exact(inner * size) {
+            if inner == 1 {
+                magnitude.add_row(outer, sums);
+                continue;
+            }
             for (sum, run) in sums.iter_mut().zip(outer.chunks_exact(inner)) {
-                *sum += run.iter().map(|weight| magnitude.of(*weight)).sum::<f64>();
+                *sum += magnitude.of_run(run);
             }
         }
         if sums.iter().any(|sum| sum.is_nan()) {

@@ -150,22 +150,44 @@ fn take(tensor: &Tensor, cuts: &[AxisCut]) -> Option<Tensor> {
         let run: usize = tensor.shape[cut.axis + 1..].iter().product::<usize>() * element;
         let block = run * cut.size;
         let blocks = tensor.data.len().checked_div(block).unwrap_or(0);
-        let mut data = Vec::with_capacity(blocks * run * kept.len());
-        // Neighbouring indices are copied in one piece.
-        let runs: Vec<(usize, usize)> = kept
-            .chunk_by(|a, b| a + 1 == *b)
-            .map(|piece| (piece[0] as usize * run, (piece[piece.len() - 1] as usize + 1) * run))
-            .collect();
-        for outer in 0..blocks {
-            for (start, end) in &runs {
-                data.extend_from_slice(tensor.data.get(outer * block + start..outer * block + end)?);
-            }
-        }
+        let data = match run {
+            // One 32-bit element an index, as in the columns of a matrix: picked one by one.
+            4 => pick_words(&tensor.data, cut.size, &kept)?,
+            _ => copy_runs(&tensor.data, run, block, blocks, &kept)?,
+        };
         let mut shape = tensor.shape.clone();
         shape[cut.axis] = kept.len();
         tensor = Tensor::from_bytes(tensor.dtype, &shape, data.into()).ok()?;
     }
     Some(tensor)
+}
+
+/// Rows of 4-byte elements with some columns.
+fn pick_words(data: &[u8], columns: usize, kept: &[u32]) -> Option<Vec<u8>> {
+    let (words, rest) = data.as_chunks::<4>();
+    if !rest.is_empty() || kept.last().is_some_and(|last| *last as usize >= columns) {
+        return None;
+    }
+    let mut picked: Vec<[u8; 4]> = Vec::with_capacity(words.len() / columns * kept.len());
+    for row in words.chunks_exact(columns) {
+        picked.extend(kept.iter().map(|column| row[*column as usize]));
+    }
+    Some(picked.into_flattened())
+}
+
+/// Blocks of runs with some runs; neighbouring runs are copied in one piece.
+fn copy_runs(data: &[u8], run: usize, block: usize, blocks: usize, kept: &[u32]) -> Option<Vec<u8>> {
+    let pieces: Vec<(usize, usize)> = kept
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|piece| (piece[0] as usize * run, (piece[piece.len() - 1] as usize + 1) * run))
+        .collect();
+    let mut copied = Vec::with_capacity(blocks * run * kept.len());
+    for outer in 0..blocks {
+        for (start, end) in &pieces {
+            copied.extend_from_slice(data.get(outer * block + start..outer * block + end)?);
+        }
+    }
+    Some(copied)
 }
 
 #[cfg(test)]
