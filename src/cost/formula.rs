@@ -47,16 +47,15 @@ pub fn formula(node: &NodeProto, rank: &dyn Fn(&str) -> Option<usize>) -> Result
     let plain = node.operator_domain().is_empty();
     let found = match node.op_type() {
         // Every output element takes one window of one group of channels.
-        "Conv" | "ConvInteger" if plain => one(outputs(output_rank()?).chain(inputs(1, 1..input_rank(1)?))),
-        "FusedConv" | "NhwcFusedConv" => one(outputs(output_rank()?).chain(inputs(1, 1..input_rank(1)?))),
+        "Conv" | "ConvInteger" | "FusedConv" | "NhwcFusedConv" => {
+            one(outputs(output_rank()?).chain(inputs(1, 1..input_rank(1)?)))
+        }
         "QLinearConv" if plain => one(outputs(output_rank()?).chain(inputs(3, 1..input_rank(3)?))),
         // Every input element goes into one window of one group of channels.
         "ConvTranspose" if plain => one(inputs(0, 0..input_rank(0)?).chain(inputs(1, 1..input_rank(1)?))),
-        "Gemm" if plain => gemm(node, output_rank()?),
-        "FusedGemm" => gemm(node, output_rank()?),
-        "MatMul" | "MatMulInteger" if plain => matrices(0, input_rank(0)?, output_rank()?),
+        "Gemm" | "FusedGemm" => gemm(node, output_rank()?),
+        "MatMul" | "MatMulInteger" | "QLinearMatMul" => matrices(0, input_rank(0)?, output_rank()?),
         "FusedMatMul" if node.int("transA").unwrap_or(0) == 0 => matrices(0, input_rank(0)?, output_rank()?),
-        "QLinearMatMul" if plain => matrices(0, input_rank(0)?, output_rank()?),
         "LSTM" | "GRU" | "RNN" if plain => recurrent(input_rank(0)?, input_rank(1)?, input_rank(2)?)?,
         "Einsum" if plain => einsum(node)?,
         "Attention"

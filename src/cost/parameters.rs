@@ -106,7 +106,7 @@ pub fn is_parameter(dtype: DataType) -> bool {
 fn nonzero(tensor: &Tensor, dtype: DataType) -> u64 {
     match tensor.to_f32() {
         Ok(values) => values.iter().filter(|value| **value != 0.0).count() as u64,
-        Err(_) if dtype.bits() % 8 == 0 => {
+        Err(_) if dtype.bits().is_multiple_of(8) => {
             tensor.data.chunks_exact(dtype.bits() / 8).filter(|element| element.iter().any(|byte| *byte != 0)).count()
                 as u64
         }

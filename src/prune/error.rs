@@ -34,14 +34,12 @@ impl From<PruneError> for Failure {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
             }
             PruneError::Exclude { .. } => Self::new(FailureCode::InvalidSpec, message).at("/spec/exclude"),
-            PruneError::Importance(ImportanceError::Weight { tensor, .. } | ImportanceError::NotANumber { tensor }) => {
+            PruneError::Importance(ImportanceError::Weight { tensor, .. } | ImportanceError::NotANumber { tensor })
+            | PruneError::Surgery(SurgeryError::Tensor { tensor, .. }) => {
                 Self::new(FailureCode::InvalidModel, message).at(tensor)
             }
             PruneError::Surgery(SurgeryError::Held(hold)) => {
                 Self::new(FailureCode::Unsupported, message).at(hold.value)
-            }
-            PruneError::Surgery(SurgeryError::Tensor { tensor, .. }) => {
-                Self::new(FailureCode::InvalidModel, message).at(tensor)
             }
             PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),

@@ -10,7 +10,6 @@ use crate::spec::prune::PruneRequest;
 /// The folder with real models, where it is at hand.
 fn data() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    #[expect(clippy::disallowed_methods, reason = "tests read their own settings")]
     let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
     if folder.is_dir() {
         return Some(folder);

@@ -108,7 +108,9 @@ impl Rounding {
             }
             touched.sort_unstable();
             touched.dedup();
-            touched.iter().for_each(|leaf| groups[*leaf as usize] += 1);
+            for leaf in touched {
+                groups[leaf as usize] += 1;
+            }
         }
         let mut leaves: Vec<(LeafId, u32, Vec<u32>)> = units
             .into_iter()

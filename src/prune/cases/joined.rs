@@ -66,7 +66,7 @@ fn ranges_of_channels_forwards_and_backwards() {
         let mut net = Net::new();
         let x = net.input(&[3, 5, 5]);
         let y = net.conv("a", &x, 3, 12);
-        let mut range = |net: &mut Net, start: i64, end: i64, step: i64| {
+        let range = |net: &mut Net, start: i64, end: i64, step: i64| {
             if opset < 10 {
                 return net.node(
                     "Slice",

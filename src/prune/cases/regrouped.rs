@@ -95,7 +95,7 @@ fn one_shape_constant_of_two_layers_becomes_two() {
 fn heads_go_as_wholes_and_positions_go_from_all_heads() {
     let mut net = Net::new();
     let x = net.input(&[5, 6]);
-    let mut project = |net: &mut Net, name: &str| {
+    let project = |net: &mut Net, name: &str| {
         let w = net.weight(name, &[6, 12]);
         let y = net.node("MatMul", &[&x, &w], &[]);
         let target = net.numbers(&[0, 5, 3, 4]);

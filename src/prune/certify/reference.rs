@@ -91,8 +91,8 @@ struct Masks<'m> {
     opset: i64,
     /// Whether initializers have to be listed among the inputs.
     listed: bool,
-    /// Masked values by name and fill.
-    made: HashMap<(String, u32), String>,
+    /// Masked tensors by their position in the coupling and what fills them.
+    made: HashMap<(usize, u32), String>,
     added: GraphProto,
 }
 
@@ -108,7 +108,7 @@ impl Masks<'_> {
     ) -> Option<String> {
         let name = node.input_name(slot)?.to_owned();
         let layout = self.tailor.input_layout(index, slot)?;
-        let key = (name.clone(), fill.to_bits());
+        let key = (self.tailor.input_tensor(index, slot)?, fill.to_bits());
         if let Some(made) = self.made.get(&key) {
             return Some(made.clone());
         }

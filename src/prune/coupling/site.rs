@@ -113,7 +113,7 @@ impl<'r, 'g> Site<'r, 'g> {
     }
 
     /// The axis that a possibly negative number means.
-    pub fn axis(&self, axis: i64, rank: usize) -> Result<usize, Refusal> {
+    pub fn axis(axis: i64, rank: usize) -> Result<usize, Refusal> {
         let index = if axis < 0 { axis + rank as i64 } else { axis };
         usize::try_from(index)
             .ok()

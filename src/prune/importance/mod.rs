@@ -91,7 +91,9 @@ pub fn scores(
         let scores = &mut scores[group.units.clone()];
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         if mean > 0.0 {
-            scores.iter_mut().for_each(|score| *score /= mean);
+            for score in scores {
+                *score /= mean;
+            }
         }
     }
     Ok(scores)

@@ -46,7 +46,7 @@ pub fn rewrite(model: &Model, plan: &Plan, cut: &mut Model) -> Result<(), Surger
         match &change.integers {
             None => node.attribute.retain(|attribute| attribute.name() != change.attribute),
             Some(integers) if !list && integers.len() == 1 => {
-                node.set_attribute(&change.attribute, Attribute::Int(integers[0]))
+                node.set_attribute(&change.attribute, Attribute::Int(integers[0]));
             }
             Some(integers) => node.set_attribute(&change.attribute, Attribute::Ints(integers.clone())),
         }

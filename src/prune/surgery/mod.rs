@@ -54,6 +54,12 @@ pub struct Tailor<'a> {
     uses: HashMap<(NodeIndex, usize), usize>,
 }
 
+/// A use of a constant, by node and slot, and an element of it.
+type ConstantElement = ((NodeIndex, usize), usize);
+
+/// The uses of a constant that go on sharing it, with what they share.
+type Kinds<T> = Vec<(T, Vec<InputSlot>)>;
+
 /// Rewritten numbers on their way to a plan: by use of a constant its elements.
 type Rewrites = BTreeMap<(NodeIndex, usize), Vec<i64>>;
 
@@ -150,7 +156,7 @@ impl<'a> Tailor<'a> {
     }
 
     /// The uses of a constant, and the element of it, that a required number is a copy of.
-    fn sources(&self, requirement: &Requirement) -> Result<Vec<((NodeIndex, usize), usize)>, SurgeryError> {
+    fn sources(&self, requirement: &Requirement) -> Result<Vec<ConstantElement>, SurgeryError> {
         let node = self.graph.node(requirement.node);
         let computed = || self.held(requirement, "the size is computed and would come out wrong");
         let name = node.input_name(requirement.slot).ok_or_else(computed)?;
@@ -229,9 +235,13 @@ impl<'a> Tailor<'a> {
 
     /// The axes of what a node reads at a slot.
     pub fn input_layout(&self, node: NodeIndex, slot: usize) -> Option<&'a [Axis]> {
+        self.coupling.tensors[self.input_tensor(node, slot)?].axes.as_deref()
+    }
+
+    /// What a node reads at a slot, by its position in [`Coupling::tensors`].
+    pub fn input_tensor(&self, node: NodeIndex, slot: usize) -> Option<usize> {
         let name = self.graph.node(node).input_name(slot)?;
-        let id = self.uses.get(&(node, slot)).or_else(|| self.values.get(name))?;
-        self.coupling.tensors[*id].axes.as_deref()
+        self.uses.get(&(node, slot)).or_else(|| self.values.get(name)).copied()
     }
 
     /// A node of the graph that is cut.
@@ -250,7 +260,7 @@ impl<'a> Tailor<'a> {
     /// What each constant loses, use by use: alike uses share, the first kind keeps the name unless a use loses nothing.
     fn tensor_cuts(&self) -> Vec<TensorCut> {
         let mut names: Vec<&str> = Vec::new();
-        let mut by_name: HashMap<&str, Vec<(Vec<AxisCut>, Vec<InputSlot>)>> = HashMap::new();
+        let mut by_name: HashMap<&str, Kinds<Vec<AxisCut>>> = HashMap::new();
         for tensor in &self.coupling.tensors {
             let (Some((node, slot)), Some(axes)) = (tensor.constant_use, &tensor.axes) else { continue };
             let kinds = by_name.entry(&tensor.name).or_insert_with(|| {
@@ -303,7 +313,7 @@ impl<'a> Tailor<'a> {
     /// Rewritten constants and attributes as the plan states them.
     fn rewrites(&self, rewrites: &Rewrites, wholes: &[Whole]) -> (Vec<NumbersRewrite>, Vec<AttributeRewrite>) {
         let mut fresh = FreshNames::new(self.graph);
-        let mut by_name: BTreeMap<&str, Vec<(&Vec<i64>, Vec<InputSlot>)>> = BTreeMap::new();
+        let mut by_name: BTreeMap<&str, Kinds<&Vec<i64>>> = BTreeMap::new();
         for ((node, slot), elements) in rewrites {
             let kinds = by_name.entry(self.graph.node(*node).input_name(*slot).unwrap_or_default()).or_default();
             match kinds.iter_mut().find(|(other, _)| *other == elements) {
@@ -359,10 +369,14 @@ impl FreshNames {
     }
 
     fn after(&mut self, stem: &str) -> String {
-        let name = (1..).map(|count| format!("{stem}_cut{count}")).find(|name| !self.taken.contains(name));
-        let name = name.unwrap_or_default();
-        self.taken.insert(name.clone());
-        name
+        let mut count = 1;
+        loop {
+            let name = format!("{stem}_cut{count}");
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+            count += 1;
+        }
     }
 }
 

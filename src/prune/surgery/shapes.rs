@@ -46,8 +46,7 @@ pub fn requirements(tailor: &Tailor<'_>, cut: &Model, inferred: &Inferred) -> Re
         }
         let visit = Visit { tailor, index, node, cut, inferred };
         match node.op_type() {
-            "Reshape" => visit.target(&mut found, 1),
-            "Expand" => visit.target(&mut found, 1),
+            "Reshape" | "Expand" => visit.target(&mut found, 1),
             "ConstantOfShape" => visit.target(&mut found, 0),
             "Resize" if node.input_name(3).is_some() => visit.target(&mut found, 3),
             "Slice" => visit.slice(&mut found),

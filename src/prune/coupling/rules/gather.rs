@@ -8,7 +8,7 @@ pub const RULES: &[(&str, Rule)] = &[("Gather", gather)];
 /// `y = data[.., indices, ..]`: the axes around the gathered one pass; the gathered axis stays as it is.
 fn gather(site: &mut Site<'_, '_>) -> Ruling {
     let (data, indices, y) = (site.input(0)?, site.input(1)?, site.output(0)?);
-    let axis = site.axis(site.node().int("axis").unwrap_or(0), data.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(0), data.len())?;
     if y.len() + 1 != data.len() + indices.len() {
         return Err("the ranks do not fit".into());
     }

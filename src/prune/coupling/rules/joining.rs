@@ -9,7 +9,7 @@ pub const RULES: &[(&str, Rule)] = &[("Concat", concat), ("Split", split), ("Sli
 /// Each operand's axis lies behind the one before it.
 fn concat(site: &mut Site<'_, '_>) -> Ruling {
     let y = site.output(0)?;
-    let axis = site.axis(site.node().int("axis").unwrap_or(1), y.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(1), y.len())?;
     let parts = (0..site.node().input.len()).map(|slot| site.input(slot)).collect::<Result<Vec<_>, _>>()?;
     for part in &parts {
         if part.len() != y.len() {
@@ -25,7 +25,7 @@ fn concat(site: &mut Site<'_, '_>) -> Ruling {
 /// Each output is the next part of the axis.
 fn split(site: &mut Site<'_, '_>) -> Ruling {
     let x = site.input(0)?;
-    let axis = site.axis(site.node().int("axis").unwrap_or(0), x.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(0), x.len())?;
     let parts = (0..site.node().output.len()).map(|slot| site.output(slot)).collect::<Result<Vec<_>, _>>()?;
     for part in &parts {
         if part.len() != x.len() {
@@ -76,7 +76,7 @@ fn slice(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let starts = site.numbers_from("starts", 1);
     let axes = match site.numbers_from("axes", 3)? {
-        Some(axes) => axes.iter().map(|axis| site.axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?,
+        Some(axes) => axes.iter().map(|axis| Site::axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?,
         None => match &starts {
             Ok(Some(starts)) => (0..starts.len()).collect(),
             _ => return Err("the axes it slices are not known before the graph runs".into()),

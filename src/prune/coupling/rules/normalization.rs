@@ -40,7 +40,7 @@ fn layer_norm(site: &mut Site<'_, '_>) -> Ruling {
     if site.further_outputs(1) {
         return Err("its statistics are used".into());
     }
-    let axis = site.axis(site.node().int("axis").unwrap_or(-1), x.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(-1), x.len())?;
     site.all_same(&x, &y);
     site.freeze_all(&x[axis..], "a mean and variance run over this axis");
     for slot in 1..site.node().input.len() {
@@ -56,7 +56,7 @@ fn layer_norm(site: &mut Site<'_, '_>) -> Ruling {
 fn softmax(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let flat = site.opset() < 13;
-    let axis = site.axis(site.node().int("axis").unwrap_or(if flat { 1 } else { -1 }), x.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(if flat { 1 } else { -1 }), x.len())?;
     site.all_same(&x, &y);
     let end = if flat { x.len() } else { axis + 1 };
     site.freeze_all(&x[axis..end], "a softmax runs over this axis");
@@ -66,7 +66,7 @@ fn softmax(site: &mut Site<'_, '_>) -> Ruling {
 /// The position of an extreme: removing channels would renumber the answer.
 fn arg(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
-    let axis = site.axis(site.node().int("axis").unwrap_or(0), x.len())?;
+    let axis = Site::axis(site.node().int("axis").unwrap_or(0), x.len())?;
     site.freeze(x[axis], "positions along this axis are an output");
     let keep = site.node().int("keepdims").unwrap_or(1) != 0;
     site.all_same(&x[..axis], &y[..axis]);

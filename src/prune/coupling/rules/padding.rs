@@ -11,7 +11,7 @@ fn pad(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let pads = site.numbers_from(if site.opset() < 2 { "paddings" } else { "pads" }, 1)?.ok_or("it has no pads")?;
     let axes = if site.has_input(3) {
-        site.numbers(3)?.iter().map(|axis| site.axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?
+        site.numbers(3)?.iter().map(|axis| Site::axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?
     } else {
         (0..x.len()).collect()
     };

@@ -24,7 +24,7 @@ fn reduce(site: &mut Site<'_, '_>) -> Ruling {
         site.all_same(&x, &y);
         return Ok(());
     }
-    let reduced = axes.iter().map(|axis| site.axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?;
+    let reduced = axes.iter().map(|axis| Site::axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?;
     let is_reduced = |axis: usize| axes.is_empty() || reduced.contains(&axis);
     let keep = site.node().int("keepdims").unwrap_or(1) != 0;
     let maskable = crate::prune::certify::is_maskable_reduction(site.node().op_type());

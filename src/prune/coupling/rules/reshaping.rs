@@ -23,7 +23,7 @@ fn reshape(site: &mut Site<'_, '_>) -> Ruling {
 fn flatten(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let axis = site.node().int("axis").unwrap_or(1);
-    let axis = if axis == x.len() as i64 { x.len() } else { site.axis(axis, x.len())? };
+    let axis = if axis == x.len() as i64 { x.len() } else { Site::axis(axis, x.len())? };
     site.regroup(&x[..axis], &y[..1]);
     site.regroup(&x[axis..], &y[1..]);
     Ok(())
@@ -34,7 +34,7 @@ fn transpose(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     for (to, axis) in y.iter().enumerate() {
         let from = match site.node().ints("perm") {
-            Some(perm) => site.axis(*perm.get(to).ok_or("its permutation is too short")?, x.len())?,
+            Some(perm) => Site::axis(*perm.get(to).ok_or("its permutation is too short")?, x.len())?,
             None => x.len() - 1 - to,
         };
         site.same(x[from], *axis);
