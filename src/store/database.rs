@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Executor, PgConnection, PgPool};
 
 use super::error::StoreError;
 
@@ -32,10 +32,14 @@ impl Database {
 
     /// As [`Database::connect`], with options instead of a URL.
     pub async fn connect_with(options: PgConnectOptions, max_connections: u32) -> Result<Self, StoreError> {
-        let options = options.application_name("secateur");
+        // The rollback of every release would otherwise warn that there was nothing to roll back.
+        let options = options.application_name("secateur").options([("client_min_messages", "error")]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(10))
+            // A future that is dropped while it begins a transaction (a client went away, a job was cancelled) may leave
+            // it open on a connection that counts as idle; the next user's writes would vanish in it.
+            .after_release(|conn, _| Box::pin(async move { conn.execute("rollback").await.map(|_| true) }))
             .connect_with(options.clone())
             .await?;
         let found = sqlx::query_scalar!(r#"select current_setting('server_version_num')::integer / 10000 as "major!""#)

@@ -1,6 +1,7 @@
 //! Rows and blobs against a real database and a real folder.
 
 mod collector;
+mod connection;
 mod deletion;
 mod idempotency;
 mod object;
