@@ -6,3 +6,4 @@ mod http;
 mod queue;
 mod store;
 mod support;
+mod worker;

@@ -37,6 +37,11 @@ impl TestDatabase {
         let database = Database::connect_with(options, 8).await.expect("the new database answers");
         Self { database, name }
     }
+
+    /// The database's address, for another process.
+    pub fn url(&self) -> String {
+        SERVER.options.clone().database(&self.name).to_url_lossy().into()
+    }
 }
 
 impl Drop for TestDatabase {

@@ -42,6 +42,11 @@ impl World {
         &self.database.database
     }
 
+    /// The database's address, for another process.
+    pub fn url(&self) -> String {
+        self.database.url()
+    }
+
     pub async fn conn(&self) -> PoolConnection<Postgres> {
         self.database().pool().acquire().await.expect("a connection")
     }
