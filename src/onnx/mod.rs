@@ -4,6 +4,7 @@
 //! and a change is a value ([`patch`]) that is checked before and after it is applied.
 
 pub mod attribute;
+pub mod batch;
 pub mod builder;
 pub mod check;
 pub mod dtype;
@@ -11,9 +12,11 @@ pub mod graph;
 pub mod mapped;
 pub mod model;
 pub mod order;
+pub mod patch;
 pub mod prescan;
 pub mod proto;
 pub mod raise;
 pub mod schema;
 pub mod shape;
+pub mod summary;
 pub mod tensor;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use dim::{Dim, Symbol};
 pub use fact::Fact;
+pub use infer::declared;
 pub use value::{Origin, ShapeValue};
 
 use super::dtype::DataType;
