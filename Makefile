@@ -7,7 +7,7 @@ BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/secateur
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fmt clippy doc deny openapi openapi-drift bench
+.PHONY: help setup build demo test check fmt clippy doc deny openapi openapi-drift sqlx sqlx-drift bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ demo: build ## prune, retrain and evaluate a small real model through the HTTP A
 test: setup ## run every test, starting what they need
 	cargo test --locked
 
-check: fmt clippy doc deny openapi-drift test ## everything that must hold before a change lands
+check: fmt clippy doc deny openapi-drift sqlx-drift test ## everything that must hold before a change lands
 
 fmt:
 	cargo fmt --check || { echo "repair with: cargo fmt"; exit 1; }
@@ -46,6 +46,12 @@ openapi: build ## write openapi.yaml from the handlers
 
 openapi-drift: build
 	$(BINARY) openapi | diff openapi.yaml - || { echo "repair with: make openapi"; exit 1; }
+
+sqlx: ## check the SQL against a real schema and write .sqlx anew
+	@scripts/sqlx.sh
+
+sqlx-drift:
+	@scripts/sqlx.sh --check
 
 bench: setup ## run the benchmarks (see benches/README.md)
 	cargo bench --locked
