@@ -27,7 +27,7 @@ pub struct NewJob {
 }
 
 /// Running time beyond which a deadline means nothing; the schema's bound, which keeps its arithmetic from overflowing.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const LONGEST_DEADLINE: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Queues a job, in the transaction that also answers the request. Its models and datasets cannot be deleted from now
 /// on until it has ended.

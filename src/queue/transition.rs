@@ -92,13 +92,12 @@ pub fn next(standing: Standing, ending: Ending) -> Next {
             recover(standing, Failure::new(FailureCode::WorkerLost, "the worker that ran this job vanished"))
         }
         Ending::Failed(failure) => match failure.code.disposition() {
-            Disposition::Fail => Next::Failed(failure),
             Disposition::Cancel => Next::Cancelled,
             Disposition::Resume => recover(standing, failure),
             Disposition::RetryOnce if standing.retries < RETRY_CAP => {
                 requeue(standing, RETRY_DELAY, Why::Retry(failure))
             }
-            Disposition::RetryOnce => Next::Failed(failure),
+            Disposition::RetryOnce | Disposition::Fail => Next::Failed(failure),
         },
     }
 }

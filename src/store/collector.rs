@@ -12,7 +12,7 @@ use super::object::Objects;
 /// Youngest age at which an unreferenced blob may be collected. It has to be longer than an upload takes from its last
 /// byte to its row (the inspection), and than a worker takes from storing the first output to publishing; both are
 /// minutes at most. A longer one costs disk space.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(3600);
+pub const DEFAULT_GRACE: Duration = Duration::from_hours(1);
 
 /// What a run of the collector removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,11 +14,11 @@ use super::error::StoreError;
 use super::tenant::TenantId;
 
 /// How long a response is kept.
-pub const KEEP: Duration = Duration::from_secs(24 * 3600);
+pub const KEEP: Duration = Duration::from_hours(24);
 
 /// How long a request may take from taking its key to its response; longer than an inspection may run. A repetition
 /// within this time after a crash is told that the first is in flight.
-pub const IN_FLIGHT: Duration = Duration::from_secs(15 * 60);
+pub const IN_FLIGHT: Duration = Duration::from_mins(15);
 
 /// A key that this request holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

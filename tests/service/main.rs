@@ -1,6 +1,8 @@
 //! The service against a real PostgreSQL: one module a resource. Where `DATABASE_URL` (of a superuser) is not set, a
 //! private server is started for the process (`support::postgres`).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod attempt;
 mod http;
 mod queue;

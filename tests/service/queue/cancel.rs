@@ -79,7 +79,7 @@ async fn a_cancel_that_meets_a_publish_waits_and_comes_too_late() {
     queue::publish(&mut publishing, &lease, &publication).await.unwrap();
     let database = world.database().clone();
     let cancelling = tokio::spawn(async move {
-        queue::cancel(&mut *database.pool().acquire().await.unwrap(), DEFAULT_TENANT, lease.job_id).await.unwrap()
+        queue::cancel(&mut database.pool().acquire().await.unwrap(), DEFAULT_TENANT, lease.job_id).await.unwrap()
     });
     until_waiting_for_locks(&mut *world.conn().await, 1).await;
     publishing.commit().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_publish_that_meets_a_cancel_publishes_nothing() {
     queue::cancel(&mut cancelling, DEFAULT_TENANT, lease.job_id).await.unwrap();
     let database = world.database().clone();
     let publishing = tokio::spawn(async move {
-        queue::publish(&mut *database.pool().acquire().await.unwrap(), &lease, &publication).await.unwrap()
+        queue::publish(&mut database.pool().acquire().await.unwrap(), &lease, &publication).await.unwrap()
     });
     until_waiting_for_locks(&mut *world.conn().await, 1).await;
     cancelling.commit().await.unwrap();

@@ -8,7 +8,7 @@ use secateur::spec::job::JobStatus;
 
 use crate::support::world::{LEASE, World, failure};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Equal but for the seconds that a slow test machine needs between two statements.
 fn about(left: Duration, right: Duration) -> bool {
@@ -24,7 +24,7 @@ async fn waiting_uses_up_nothing() {
         .execute(&mut *world.conn().await)
         .await
         .unwrap();
-    assert_eq!(world.claim().await.time_left, Duration::from_secs(3600));
+    assert_eq!(world.claim().await.time_left, Duration::from_hours(1));
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ impl Both<'_> {
             }
             Step::Claim => match queue::claim(&mut conn, Uuid::now_v7(), LEASE).await.unwrap() {
                 None => {
-                    assert!(!self.jobs.iter().any(|job| job.status == Queued && job.due), "a due job was not claimed")
+                    assert!(!self.jobs.iter().any(|job| job.status == Queued && job.due), "a due job was not claimed");
                 }
                 Some(claim) => {
                     let job = self.jobs.iter_mut().find(|job| job.id == claim.lease.job_id).unwrap();

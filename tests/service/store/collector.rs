@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::world::{World, new_model, until_waiting_for_locks};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 async fn collect_now(world: &World) -> Collected {
     collect(world.database(), &world.objects, HOUR, 100).await.unwrap()

@@ -47,7 +47,7 @@ async fn an_enqueue_that_meets_a_delete_is_refused() {
     let database = world.database().clone();
     let enqueue = tokio::spawn(async move {
         let new = new_job(&json!({ "kind": "evaluate", "model_id": model_id }));
-        queue::enqueue(&mut *database.pool().acquire().await.unwrap(), DEFAULT_TENANT, &new).await
+        queue::enqueue(&mut database.pool().acquire().await.unwrap(), DEFAULT_TENANT, &new).await
     });
     until_waiting_for_locks(&mut *world.conn().await, 1).await;
     deleting.commit().await.unwrap();
@@ -64,7 +64,7 @@ async fn a_delete_that_meets_an_enqueue_is_refused() {
     queue::enqueue(&mut queueing, DEFAULT_TENANT, &new).await.unwrap();
     let database = world.database().clone();
     let delete = tokio::spawn(async move {
-        model::delete(&mut *database.pool().acquire().await.unwrap(), DEFAULT_TENANT, model_id).await
+        model::delete(&mut database.pool().acquire().await.unwrap(), DEFAULT_TENANT, model_id).await
     });
     until_waiting_for_locks(&mut *world.conn().await, 1).await;
     queueing.commit().await.unwrap();

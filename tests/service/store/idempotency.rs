@@ -88,7 +88,7 @@ async fn of_many_at_once_one_is_carried_out() {
         .map(|_| {
             let database = world.database().clone();
             tokio::spawn(async move {
-                begin(&mut *database.pool().acquire().await.unwrap(), DEFAULT_TENANT, "key-1", "same").await.unwrap()
+                begin(&mut database.pool().acquire().await.unwrap(), DEFAULT_TENANT, "key-1", "same").await.unwrap()
             })
         })
         .collect();

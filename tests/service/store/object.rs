@@ -82,7 +82,7 @@ async fn an_object_that_is_not_there_is_missing_by_name() {
 async fn spool_files_of_dead_processes_are_swept_and_young_ones_left() {
     let world = World::new().await;
     std::fs::write(world.folder.path().join("objects/spool/orphan"), b"left behind").unwrap();
-    assert_eq!(world.objects.sweep_spool(Duration::from_secs(3600)).await.unwrap(), 0);
+    assert_eq!(world.objects.sweep_spool(Duration::from_hours(1)).await.unwrap(), 0);
     assert_eq!(world.objects.sweep_spool(Duration::ZERO).await.unwrap(), 1);
     assert_eq!(files(&world, "spool"), 0);
 }

@@ -6,7 +6,7 @@ use secateur::store::{model, retention};
 
 use crate::support::world::World;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test]
 async fn only_jobs_that_ended_long_ago_go_and_their_models_stay() {

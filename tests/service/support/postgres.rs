@@ -4,11 +4,11 @@
 //! socket under `/tmp`, without durability. A small shell script owns it, waits on a pipe that only this process holds
 //! open, and stops and removes the server when the pipe closes: however this process ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,17 +60,17 @@ impl Drop for TestDatabase {
 struct Server {
     options: PgConnectOptions,
     template: String,
-    /// Open as long as this process lives: its end is what stops a private server.
-    _lifeline: Option<ChildStdin>,
+    /// The shell of a private server. Its input is open as long as this process lives; that it closes is what stops the
+    /// server.
+    _keeper: Option<Child>,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let (options, lifeline) = match std::env::var("DATABASE_URL") {
-        Ok(url) => (PgConnectOptions::from_str(&url).expect("DATABASE_URL is a PostgreSQL URL"), None),
-        Err(_) => {
-            let (options, lifeline) = start();
-            (options, Some(lifeline))
-        }
+    let (options, keeper) = if let Ok(url) = std::env::var("DATABASE_URL") {
+        (PgConnectOptions::from_str(&url).expect("DATABASE_URL is a PostgreSQL URL"), None)
+    } else {
+        let (options, keeper) = start();
+        (options, Some(keeper))
     };
     let template = format!("secateur_{}_template", std::process::id());
     let (admin, name) = (options.clone(), template.clone());
@@ -83,23 +83,23 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         // A database with sessions cannot be a template.
         database.close().await;
     });
-    Server { options, template, _lifeline: lifeline }
+    Server { options, template, _keeper: keeper }
 });
 
-/// Starts a private server and returns how to reach it, with the pipe that keeps it alive.
-fn start() -> (PgConnectOptions, ChildStdin) {
+/// Starts a private server and returns how to reach it, with the shell that keeps it.
+fn start() -> (PgConnectOptions, Child) {
     let bin =
         find_binaries().expect("PostgreSQL's server binaries are installed (`make setup`), or DATABASE_URL is set");
     let folder = PathBuf::from(format!("/tmp/secateur-pg-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a folder under /tmp");
     let script = r#"
-        set -e
-        "$1/initdb" -D "$2/data" -U postgres -A trust -N -E UTF8 --locale=C >"$2/log" 2>&1
-        "$1/pg_ctl" -w -D "$2/data" -l "$2/log" -o "-F -k $2 -c listen_addresses= -c max_connections=300" start >>"$2/log" 2>&1
+        trap '' PIPE
+        trap '"$1/pg_ctl" -w -m immediate -D "$2/data" stop >>"$2/log" 2>&1; rm -rf "$2"' EXIT
+        "$1/initdb" -D "$2/data" -U postgres -A trust -N -E UTF8 --locale=C >"$2/log" 2>&1 || { cat "$2/log"; exit; }
+        "$1/pg_ctl" -w -D "$2/data" -l "$2/log" -o "-F -k $2 -c listen_addresses= -c max_connections=300" start \
+            >>"$2/log" 2>&1 || { cat "$2/log"; exit; }
         echo ready
-        cat >/dev/null || true
-        "$1/pg_ctl" -w -m immediate -D "$2/data" stop >>"$2/log" 2>&1 || true
-        rm -rf "$2"
+        cat >/dev/null
     "#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(&bin).arg(&folder).current_dir("/");
@@ -111,14 +111,15 @@ fn start() -> (PgConnectOptions, ChildStdin) {
     // A group of its own: a Ctrl-C is for the tests, and the server goes when they are gone.
     let mut child =
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell can be started");
+    let mut output = BufReader::new(child.stdout.take().expect("a piped output"));
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a piped output")).read_line(&mut line).expect("the script's output");
+    output.read_line(&mut line).expect("the script's output");
     if line.trim() != "ready" {
-        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-        panic!("PostgreSQL did not start:\n{log}");
+        output.read_to_string(&mut line).expect("the script's output");
+        panic!("PostgreSQL did not start:\n{line}");
     }
     let options = PgConnectOptions::new_without_pgpass().socket(&folder).username("postgres").database("postgres");
-    (options, child.stdin.take().expect("a piped input"))
+    (options, child)
 }
 
 /// Where `initdb` lies: `PG_BIN`, the search path, then the newest of the usual folders.

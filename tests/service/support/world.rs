@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::postgres::TestDatabase;
 
 /// Longer than any test runs: a lease of it runs out only where a test says so.
-pub const LEASE: Duration = Duration::from_secs(3600);
+pub const LEASE: Duration = Duration::from_hours(1);
 
 pub struct World {
     pub objects: Objects,
@@ -143,7 +143,7 @@ impl World {
 
     /// Rescues what is to be rescued; a minute after its deadline a job is overdue.
     pub async fn rescue(&self) -> Vec<queue::Rescued> {
-        queue::rescue(&mut *self.conn().await, Duration::from_secs(60)).await.expect("a rescue")
+        queue::rescue(&mut *self.conn().await, Duration::from_mins(1)).await.expect("a rescue")
     }
 
     /// Lets the pauses before next attempts pass.
@@ -193,7 +193,7 @@ pub fn failure(code: FailureCode) -> Failure {
 pub fn new_job(request: &serde_json::Value) -> NewJob {
     let request: JobRequest = serde_json::from_value(request.clone()).expect("a request");
     let spec = request.parse().expect("a sound spec");
-    NewJob { id: Uuid::now_v7(), request, spec, deadline: Duration::from_secs(3600), priority: 0 }
+    NewJob { id: Uuid::now_v7(), request, spec, deadline: Duration::from_hours(1), priority: 0 }
 }
 
 pub fn new_model(blob: BlobRef) -> NewModel {
