@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-bin=${PG_BIN:-$(dirname "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -1)")}
+initdb=$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -1)
+bin=${PG_BIN:-$(dirname "$(readlink -f "$initdb")")}
 [ -x "$bin/initdb" ] || { echo "PostgreSQL's server binaries are missing: run make setup" >&2; exit 1; }
 
 folder=$(mktemp -d /tmp/secateur-sqlx-XXXXXX)

@@ -133,7 +133,10 @@ fn find_binaries() -> Option<PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path().join("bin")))
         .collect();
     usual.sort();
-    named.chain(path).chain(usual.into_iter().rev()).find(|folder| folder.join("initdb").is_file())
+    // A link in the search path leads to the folder that also has `pg_ctl`.
+    let found =
+        named.chain(path).chain(usual.into_iter().rev()).find_map(|folder| folder.join("initdb").canonicalize().ok());
+    found?.parent().map(Path::to_path_buf)
 }
 
 /// Whom to run as where this process is root: `postgres`, else `nobody`.
