@@ -126,7 +126,10 @@ async fn the_schema_itself_refuses_what_is_not_in_the_table_of_transitions() {
             .execute(&mut *conn)
             .await
             .expect_err(statement);
-        assert!(error.as_database_error().is_some_and(|error| error.is_check_violation()), "{statement}: {error}");
+        assert!(
+            error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_check_violation),
+            "{statement}: {error}"
+        );
         sqlx::query("delete from jobs").execute(&mut *conn).await.unwrap();
     }
 }
