@@ -30,13 +30,7 @@ async fn memory_gets_one_more_try_after_a_pause() {
     assert_eq!(job.error, Some(failure(FailureCode::OutOfMemory)));
     let kinds = world.event_kinds(job.id).await;
     assert_eq!(kinds, ["queued", "started", "retrying", "started", "failed"]);
-    let outcomes: Vec<Option<String>> =
-        sqlx::query_scalar("select outcome from job_attempts where job_id = $1 order by lease_token")
-            .bind(job.id)
-            .fetch_all(&mut *world.conn().await)
-            .await
-            .unwrap();
-    assert_eq!(outcomes, [Some("retried".to_owned()), Some("failed".to_owned())]);
+    assert_eq!(world.outcomes(job.id).await, ["retried", "failed"]);
 }
 
 #[tokio::test]

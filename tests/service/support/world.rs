@@ -107,6 +107,17 @@ impl World {
         event::list(&mut *self.conn().await, DEFAULT_TENANT, id, 0, 1000).await.expect("events")
     }
 
+    /// How the job's attempts ended, oldest first; `running` of one that has not.
+    pub async fn outcomes(&self, id: Uuid) -> Vec<String> {
+        sqlx::query_scalar(
+            "select coalesce(outcome, 'running') from job_attempts where job_id = $1 order by lease_token",
+        )
+        .bind(id)
+        .fetch_all(&mut *self.conn().await)
+        .await
+        .expect("attempts")
+    }
+
     pub async fn event_kinds(&self, id: Uuid) -> Vec<String> {
         self.events(id).await.into_iter().map(|event| event.event.kind).collect()
     }

@@ -7,7 +7,6 @@ use rustix::process::Signal;
 use secateur::queue;
 use secateur::spec::failure::FailureCode;
 use secateur::spec::job::JobStatus;
-use secateur::store::event;
 use secateur::store::model;
 use secateur::store::tenant::DEFAULT_TENANT;
 
@@ -125,9 +124,7 @@ async fn a_worker_that_wakes_after_its_lease_publishes_nothing() {
     std::fs::remove_dir(world.folder.path().join("first")).unwrap();
     let next = world.enqueue().await;
     until_status(&world, next.id, JobStatus::Succeeded).await;
-    let attempts = event::attempts(&mut *world.conn().await, DEFAULT_TENANT, job.id).await.unwrap();
-    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome.as_deref()).collect();
-    assert_eq!(outcomes, [Some("lost"), Some("succeeded")]);
+    assert_eq!(world.outcomes(job.id).await, ["lost", "succeeded"]);
     assert_eq!(world.job(job.id).await, done, "nothing was written after the end");
 }
 
