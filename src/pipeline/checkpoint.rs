@@ -54,7 +54,10 @@ pub struct Checkpointer<'a> {
 
 impl std::fmt::Debug for Checkpointer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Checkpointer").field("scratch", &self.scratch).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Checkpointer")
+            .field("scratch", &self.scratch)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +73,9 @@ impl<'a> Checkpointer<'a> {
         observer: &'a dyn Observer,
     ) -> Result<Self, Failure> {
         let state = match &resume {
-            Some(directory) => read_state(directory, &scratch.join("outputs")).map_err(|e| io_failure("the checkpoint", &e))?,
+            Some(directory) => {
+                read_state(directory, &scratch.join("outputs")).map_err(|e| io_failure("the checkpoint", &e))?
+            }
             None => State::default(),
         };
         let now = Instant::now();

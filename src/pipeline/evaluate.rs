@@ -12,7 +12,12 @@ use crate::spec::job::{Stage, Step};
 
 /// Measures the model, beside its baseline where there is one: the one that the spec names, else the model that the job
 /// started from where an earlier step has changed it.
-pub(super) fn run(spec: &EvaluateSpec, step: &Step, candidate: &Path, context: &StepContext) -> Result<StepOutcome, Stop> {
+pub(super) fn run(
+    spec: &EvaluateSpec,
+    step: &Step,
+    candidate: &Path,
+    context: &StepContext,
+) -> Result<StepOutcome, Stop> {
     context.observer.stage(Stage::Loading, context.step);
     let original = locate(context.scratch, &context.task.model.file);
     let baseline = match spec.baseline_model_id {
@@ -32,10 +37,11 @@ pub(super) fn run(spec: &EvaluateSpec, step: &Step, candidate: &Path, context: &
         spec,
         threads: context.threads.max(1) as usize,
     };
-    let evaluated = evaluation.run(context.observer, &|share| context.progress(share)).map_err(|error| match error {
-        EvaluateError::Interrupted => Stop::Interrupted,
-        error => Stop::Failed(error.into()),
-    })?;
+    let evaluated =
+        evaluation.run(context.observer, &|share| context.progress(share)).map_err(|error| match error {
+            EvaluateError::Interrupted => Stop::Interrupted,
+            error => Stop::Failed(error.into()),
+        })?;
     let mut report = context.report(evaluated.findings);
     report.evaluate = Some(evaluated.report);
     Ok(StepOutcome { model: None, report, plan: None })

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cost;
 use crate::data;
-use crate::onnx::mapped;
 use crate::onnx::dtype::DataType;
+use crate::onnx::mapped;
 use crate::onnx::model::Model;
 use crate::onnx::shape::{self, Dim, Inferred, Symbol};
 use crate::spec::attempt::{DatasetLimits, ModelLimits};

@@ -152,11 +152,8 @@ fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) 
         .enumerate()
         .filter_map(|(step, finished)| Some(serde_json::json!({"step": step, "plan": finished.plan.as_ref()?})))
         .collect();
-    let plan = if cuts.is_empty() {
-        None
-    } else {
-        Some(write("plan.json", pretty(&serde_json::json!({ "cuts": cuts })))?)
-    };
+    let plan =
+        if cuts.is_empty() { None } else { Some(write("plan.json", pretty(&serde_json::json!({ "cuts": cuts })))?) };
     Ok(Finished { models: steps.iter().filter_map(|step| step.model.clone()).collect(), report, plan })
 }
 

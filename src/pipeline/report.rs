@@ -16,7 +16,12 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// Puts the report together: the last evaluation's figures where there was one, else the sizes of what went in and came
 /// out.
-pub(super) fn assemble(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) -> Result<Report, Failure> {
+pub(super) fn assemble(
+    task: &RunTask,
+    threads: u32,
+    scratch: &Path,
+    steps: &[FinishedStep],
+) -> Result<Report, Failure> {
     let (baseline, candidate) = match steps.iter().rev().find_map(|step| step.report.evaluate.as_ref()) {
         Some(evaluation) => (evaluation.baseline.clone(), Some(evaluation.candidate.clone())),
         None => (

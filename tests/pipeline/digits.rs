@@ -51,11 +51,8 @@ impl Digits {
             spec: request.parse().unwrap(),
             model,
             other_models: BTreeMap::new(),
-            datasets: [
-                dataset(Self::TRAINING_SET, "digits-train.npz"),
-                dataset(Self::TEST_SET, "digits-test.npz"),
-            ]
-            .into(),
+            datasets: [dataset(Self::TRAINING_SET, "digits-train.npz"), dataset(Self::TEST_SET, "digits-test.npz")]
+                .into(),
             resume: None,
             checkpoint_interval_ms: 60_000,
             model_limits: Default::default(),

@@ -26,7 +26,10 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
 
     let [prune, retrain, evaluate] = report.steps.as_slice() else { panic!("{report:#?}") };
     let certificate = &prune.prune.as_ref().unwrap().certificate;
-    assert!(certificate.passed && certificate.checks.iter().any(|check| check.engine == "onnxruntime"), "{certificate:#?}");
+    assert!(
+        certificate.passed && certificate.checks.iter().any(|check| check.engine == "onnxruntime"),
+        "{certificate:#?}"
+    );
     assert_eq!(retrain.retrain.as_ref().unwrap().epochs.len(), 3);
     assert!(evaluate.evaluate.is_some());
 
