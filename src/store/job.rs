@@ -1,4 +1,4 @@
-//! Jobs as the API shows them; [`crate::queue`] alone changes them.
+//! Jobs as the API shows them; `queue` alone changes them.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

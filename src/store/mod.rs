@@ -5,7 +5,7 @@
 //! garbage and is collected later, a row never refers to a blob that is not there.
 //!
 //! A function takes `&mut PgConnection` and leaves the transaction to its caller, the tenant is its first argument after
-//! that. How a job goes from one state to the next is the business of [`crate::queue`]; here it is only read.
+//! that. How a job goes from one state to the next is the business of `queue`; here it is only read.
 
 pub mod blob;
 pub mod collector;
