@@ -5,6 +5,7 @@
 
 mod attempt;
 mod http;
+mod kills;
 mod queue;
 mod store;
 mod support;

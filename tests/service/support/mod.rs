@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod postgres;
+pub mod process;
+pub mod service;
 pub mod world;
 
 /// Waits for something that happens in another task and tells nobody, for ten seconds at most.

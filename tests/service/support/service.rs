@@ -1,0 +1,362 @@
+//! The real program as a user runs it: `secateur serve` with its private PostgreSQL, on a free port of the loopback, in a
+//! folder of its own. Everything that a test started is ended and removed with it; the logs are printed where it fails.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::app::expect;
+use super::process;
+
+/// How long anything may take that a test waits for. Far above what it needs on a busy machine; only a defect gets there.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Pause between two looks at something that tells nobody when it changes.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running service.
+pub struct Service {
+    folder: TempDir,
+    arguments: Vec<String>,
+    client: Client,
+    /// Where it listens, and its process; none while it is stopped.
+    running: Option<Running>,
+}
+
+struct Running {
+    url: String,
+    child: Child,
+}
+
+/// A `secateur worker` beside a service, with the same database and folder.
+pub struct WorkerProcess {
+    child: Child,
+}
+
+impl Service {
+    /// Starts a service with its defaults and these arguments.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("secateur-").tempdir_in("/tmp").expect("a folder under /tmp");
+        // Where this is root, PostgreSQL runs as another user and has to pass through here.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a folder that may be entered");
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut service = Self { folder, arguments, client: Client::new(), running: None };
+        service.restart().await;
+        service
+    }
+
+    /// Starts the service again on the same folder, after [`Self::stop`] or [`Self::kill_everything`].
+    pub async fn restart(&mut self) {
+        assert!(self.running.is_none(), "the service runs already");
+        let mut child = self.serve().stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a piped output"));
+        let mut line = String::new();
+        let url = tokio::task::spawn_blocking(move || {
+            stdout.read_line(&mut line).expect("what the service says");
+            line.trim().strip_prefix("listening on ").map(str::to_owned)
+        });
+        match url.await.expect("a thread that reads") {
+            Some(url) => self.running = Some(Running { url, child }),
+            None => panic!("the service ended before it listened: {}", child.wait().expect("its status")),
+        }
+    }
+
+    /// The command that [`Self::restart`] runs: a second one beside a running service is refused.
+    pub fn serve(&self) -> Command {
+        let mut command = self.program("serve", "service.log");
+        command.args(["--listen", "127.0.0.1:0"]).args(&self.arguments);
+        command
+    }
+
+    /// Starts a worker of its own process.
+    pub fn worker(&self, arguments: &[&str]) -> WorkerProcess {
+        let mut command = self.program("worker", "worker.log");
+        command.args(["--database-url", &self.database_url()]).args(arguments).stdout(Stdio::null());
+        WorkerProcess { child: command.spawn().expect("the program starts") }
+    }
+
+    /// A subcommand on this service's folder, with nothing in its environment that is meant for the tests or for
+    /// another service.
+    fn program(&self, subcommand: &str, log: &str) -> Command {
+        let log = File::options().create(true).append(true).open(self.folder.path().join(log)).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
+        let foreign = |name: &OsStr| {
+            name.to_str()
+                .is_some_and(|name| name.starts_with("SECATEUR_") || ["DATABASE_URL", "RUST_LOG"].contains(&name))
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| foreign(name)) {
+            command.env_remove(name);
+        }
+        command.arg(subcommand).arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null()).stderr(log);
+        command
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder that ends with the service, for files of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the service has logged, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("service.log")).unwrap_or_default()
+    }
+
+    pub fn url(&self) -> &str {
+        &self.running().url
+    }
+
+    /// The service's process.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the service runs")
+    }
+
+    /// The address of the private PostgreSQL, as its own file tells it: line 5 is the socket's folder.
+    pub fn database_url(&self) -> String {
+        let socket = self.socket_folder().expect("PostgreSQL runs");
+        format!("postgres://secateur@localhost/secateur?host={}", socket.display())
+    }
+
+    fn socket_folder(&self) -> Option<PathBuf> {
+        let text = fs::read_to_string(self.postgres().join("postmaster.pid")).ok()?;
+        text.lines().nth(4).map(PathBuf::from)
+    }
+
+    fn postgres(&self) -> PathBuf {
+        self.data_dir().join("postgres/data")
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url()))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url()))
+    }
+
+    /// Uploads a model's file; returns its id.
+    pub async fn upload_model(&self, file: &Path, name: &str) -> String {
+        self.upload("models", file, name, None).await
+    }
+
+    /// Uploads a dataset's file with its preprocessing; returns its id.
+    pub async fn upload_dataset(&self, file: &Path, name: &str, preprocess: Option<Value>) -> String {
+        self.upload("datasets", file, name, preprocess).await
+    }
+
+    async fn upload(&self, resource: &str, file: &Path, name: &str, preprocess: Option<Value>) -> String {
+        let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut form = Form::new();
+        // Before the file, which is looked into as soon as it has come.
+        if let Some(preprocess) = preprocess {
+            let part = Part::text(preprocess.to_string()).mime_str("application/json").expect("a media type");
+            form = form.part("preprocess", part);
+        }
+        let request = self.post(&format!("/v1/{resource}")).query(&[("name", name)]);
+        let request = request.multipart(form.part("file", Part::bytes(bytes).file_name("file")));
+        id(&expect(request.send().await.expect("an answer"), StatusCode::CREATED).await)
+    }
+
+    /// Submits a job; returns its id.
+    pub async fn submit(&self, request: &Value) -> String {
+        let response = self.post("/v1/jobs").json(request).send().await.expect("an answer");
+        id(&expect(response, StatusCode::ACCEPTED).await)
+    }
+
+    pub async fn job(&self, id: &str) -> Value {
+        self.read(&format!("/v1/jobs/{id}")).await
+    }
+
+    /// Waits for the end of a job, whatever it is.
+    pub async fn finished(&self, id: &str) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let request = self.get(&format!("/v1/jobs/{id}")).header("prefer", "wait=20");
+            let response = request.send().await.expect("an answer");
+            // 202 where it has not ended within the wait.
+            let status = if response.status() == StatusCode::ACCEPTED { StatusCode::ACCEPTED } else { StatusCode::OK };
+            let job = expect(response, status).await;
+            if ["succeeded", "failed", "cancelled"].contains(&job["status"].as_str().expect("a status")) {
+                return job;
+            }
+            assert!(Instant::now() < until, "the job does not end: {job:#}");
+        }
+    }
+
+    /// Waits for the end of a job, which must be a good one.
+    pub async fn succeeded(&self, id: &str) -> Value {
+        let job = self.finished(id).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}\n{:#?}", self.events(id).await);
+        job
+    }
+
+    /// Waits until a job is as the test wants it.
+    pub async fn until(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let job = self.job(id).await;
+            if wanted(&job) {
+                return job;
+            }
+            assert!(Instant::now() < until, "it did not happen: {what}: {job:#}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks for the end of a job.
+    pub async fn cancel(&self, id: &str) {
+        let response = self.post(&format!("/v1/jobs/{id}/cancel")).send().await.expect("an answer");
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
+    }
+
+    /// The whole history of a job.
+    pub async fn events(&self, id: &str) -> Vec<Value> {
+        let mut events = Vec::new();
+        let mut query = String::new();
+        loop {
+            let page = self.read(&format!("/v1/jobs/{id}/events?limit=100{query}")).await;
+            events.extend(page["items"].as_array().expect("a list").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(cursor) => query = format!("&cursor={cursor}"),
+                None => return events,
+            }
+        }
+    }
+
+    pub async fn report(&self, id: &str) -> Value {
+        self.read(&format!("/v1/jobs/{id}/report")).await
+    }
+
+    /// A model's file.
+    pub async fn download(&self, model_id: &str) -> Bytes {
+        let response = self.get(&format!("/v1/models/{model_id}/content")).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.bytes().await.expect("the whole file")
+    }
+
+    /// The JSON of something that is there.
+    pub async fn read(&self, path: &str) -> Value {
+        expect(self.get(path).send().await.expect("an answer"), StatusCode::OK).await
+    }
+
+    /// The process that works on a job at this moment, whoever has started it.
+    pub fn attempt_of(&self, job_id: &str) -> Option<u32> {
+        process::with_argument(&format!("/{job_id}-")).into_iter().find(|pid| process::lives(*pid))
+    }
+
+    /// Waits for a process that works on the job.
+    pub async fn attempt_pid(&self, job_id: &str) -> u32 {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(pid) = self.attempt_of(job_id) {
+                return pid;
+            }
+            assert!(Instant::now() < until, "nobody works on the job");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Every process of this service: itself, its children, and all of its PostgreSQL.
+    pub fn pids(&self) -> Vec<u32> {
+        let mut pids = process::working_in(&self.postgres());
+        if let Some(running) = &self.running {
+            pids.push(running.child.id());
+            pids.extend(
+                process::children_of(running.child.id())
+                    .into_iter()
+                    .filter(|pid| !pids.contains(pid))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        pids
+    }
+
+    /// `kill -9` of the service, its attempts and its PostgreSQL; returns when all are gone.
+    pub async fn kill_everything(&mut self) {
+        let pids = self.pids();
+        pids.iter().copied().for_each(process::kill);
+        if let Some(mut running) = self.running.take() {
+            running.child.wait().expect("its status");
+        }
+        let until = Instant::now() + PATIENCE;
+        while pids.iter().any(|pid| process::lives(*pid)) || !process::working_in(&self.postgres()).is_empty() {
+            process::working_in(&self.postgres()).into_iter().for_each(process::kill);
+            assert!(Instant::now() < until, "a killed process does not end");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// SIGTERM, as an init system sends it; returns when the service has ended.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let Running { mut child, .. } = self.running.take().expect("the service runs");
+        process::signal(child.id(), Signal::TERM);
+        tokio::task::spawn_blocking(move || child.wait()).await.expect("a thread that waits").expect("its status")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let socket = self.socket_folder();
+        self.pids().into_iter().for_each(process::kill);
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.wait();
+        }
+        // A process that is being started at this moment was not in the list.
+        let until = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < until && !process::working_in(&self.postgres()).is_empty() {
+            process::working_in(&self.postgres()).into_iter().for_each(process::kill);
+            std::thread::yield_now();
+        }
+        if let Some(socket) = socket {
+            let _ = fs::remove_dir_all(socket);
+        }
+        if std::thread::panicking() {
+            for log in ["service.log", "worker.log", "data/postgres.log"] {
+                let text = fs::read_to_string(self.folder.path().join(log)).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                eprintln!("── the end of {log}:\n{}", lines[lines.len().saturating_sub(80)..].join("\n"));
+            }
+        }
+    }
+}
+
+impl WorkerProcess {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a worker that runs");
+        self.child.wait().expect("its status");
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn id(body: &Value) -> String {
+    body["id"].as_str().expect("an id").to_owned()
+}
