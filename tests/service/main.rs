@@ -7,6 +7,7 @@ mod attempt;
 mod http;
 mod kills;
 mod queue;
+mod serve;
 mod store;
 mod support;
 mod worker;
