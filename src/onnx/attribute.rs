@@ -22,6 +22,7 @@ pub enum AttributeType {
 
 /// The value of a new attribute.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made one at a time, on the way into a node")]
 pub enum Attribute {
     Float(f32),
     Int(i64),

@@ -266,14 +266,6 @@ fn declared(info: &ValueInfoProto) -> Result<(), Unsound> {
 fn recursion(functions: &[FunctionProto]) -> Result<(), Unsound> {
     let index: HashMap<(&str, &str), usize> =
         functions.iter().enumerate().map(|(i, function)| ((function.domain(), function.name()), i)).collect();
-    fn calls<'f>(nodes: &'f [NodeProto], found: &mut Vec<(&'f str, &'f str)>) {
-        for node in nodes {
-            found.push((node.domain(), node.op_type()));
-            for graph in node.subgraphs() {
-                calls(&graph.node, found);
-            }
-        }
-    }
     // 0 = not seen, 1 = being visited, 2 = done; a stack of its own, functions may be many.
     let mut state = vec![0_u8; functions.len()];
     let callees: Vec<Vec<usize>> = functions
@@ -304,4 +296,14 @@ fn recursion(functions: &[FunctionProto]) -> Result<(), Unsound> {
         }
     }
     Ok(())
+}
+
+/// What the nodes call, their subgraphs included.
+fn calls<'f>(nodes: &'f [NodeProto], found: &mut Vec<(&'f str, &'f str)>) {
+    for node in nodes {
+        found.push((node.domain(), node.op_type()));
+        for graph in node.subgraphs() {
+            calls(&graph.node, found);
+        }
+    }
 }

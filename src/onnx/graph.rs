@@ -48,9 +48,6 @@ impl<'m> Graph<'m> {
                 }
             }
         }
-        fn names(infos: &[ValueInfoProto]) -> HashMap<&str, usize> {
-            infos.iter().enumerate().map(|(i, info)| (info.name(), i)).collect()
-        }
         Self {
             proto,
             producers,
@@ -127,6 +124,11 @@ impl<'m> Graph<'m> {
             .or_else(|| at(&self.outputs, &self.proto.output))
             .or_else(|| at(&self.value_infos, &self.proto.value_info))
     }
+}
+
+/// Position by name.
+fn names(infos: &[ValueInfoProto]) -> HashMap<&str, usize> {
+    infos.iter().enumerate().map(|(i, info)| (info.name(), i)).collect()
 }
 
 /// The names that a subgraph takes from the scopes around it.

@@ -75,6 +75,7 @@ use Wire::{Bytes, F32, F64, Message, Str, Varint};
 
 impl Kind {
     /// The fields of the message, in the order of the specification.
+    #[expect(clippy::match_same_arms, reason = "each message stands for itself")]
     pub fn fields(self) -> &'static [Field] {
         match self {
             Self::AttributeProto => {

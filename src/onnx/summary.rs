@@ -58,16 +58,14 @@ fn value(info: &ValueInfoProto, inferred: &Inferred) -> ValueSummary {
 fn axis(dim: &Dim) -> Axis {
     match (dim.as_known().map(u64::try_from), dim.as_symbol()) {
         (Some(Ok(size)), _) => Axis::Size(size),
-        (Some(Err(_)), _) => Axis::Unknown,
         // A name that was made up for an axis without one tells nothing.
         (None, Some(Symbol::Named(name))) if !name.ends_with(']') => Axis::Symbol(name.to_string()),
-        (None, Some(_)) => Axis::Unknown,
         (None, None)
             if dim.symbols().iter().all(|symbol| matches!(symbol, Symbol::Named(name) if !name.ends_with(']'))) =>
         {
             Axis::Symbol(dim.to_string())
         }
-        (None, None) => Axis::Unknown,
+        _ => Axis::Unknown,
     }
 }
 

@@ -1,5 +1,11 @@
 //! What changed before operator set 10, and the experimental operators that ended there.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    clippy::needless_pass_by_value,
+    reason = "the steps of the list share one signature"
+)]
+
 use super::super::attribute::Attribute;
 use super::super::proto::NodeProto;
 use super::super::tensor::Tensor;

@@ -1,5 +1,7 @@
 //! What changed from version to version, from operator set 10 on, and the list of all steps.
 
+#![expect(clippy::unnecessary_wraps, reason = "the steps of the list share one signature")]
+
 use super::super::attribute::Attribute;
 use super::super::proto::NodeProto;
 use super::super::tensor::Tensor;

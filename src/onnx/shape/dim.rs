@@ -456,9 +456,8 @@ impl Dim {
         match (self.as_known(), other.as_known()) {
             _ if self == other => Some(self.clone()),
             (Some(1), _) => Some(other.clone()),
-            (_, Some(1)) => Some(self.clone()),
+            (_, Some(1)) | (Some(_), None) => Some(self.clone()),
             (Some(_), Some(_)) => None,
-            (Some(_), None) => Some(self.clone()),
             (None, Some(_)) => Some(other.clone()),
             (None, None) => Some(Self::of(Symbol::Broadcast(Self::sorted(self, other))).bounded()),
         }

@@ -145,7 +145,7 @@ pub fn of_tensor(name: &str, tensor: &Tensor) -> Fact {
     fact
 }
 
-impl<'a> Engine<'a> {
+impl Engine<'_> {
     /// The facts of a graph whose inputs are known.
     fn graph(&self, graph: &GraphProto, inputs: Vec<(String, Fact)>) -> Inferred {
         let mut facts: HashMap<String, Fact> = inputs.into_iter().collect();

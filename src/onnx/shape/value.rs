@@ -81,18 +81,15 @@ impl ShapeValue {
         }
         let name: Arc<str> = name.into();
         let origins = (0..tensor.len()).map(|index| Some(Origin { tensor: Arc::clone(&name), index })).collect();
-        let mut value = match tensor.to_i64() {
-            Ok(numbers) => {
-                if tensor.dtype == DataType::Uint64 && numbers.iter().any(|number| *number < 0) {
-                    return None;
-                }
-                Self::new(tensor.shape.clone(), numbers.into_iter().map(Dim::known).collect())?
+        let mut value = if let Ok(numbers) = tensor.to_i64() {
+            if tensor.dtype == DataType::Uint64 && numbers.iter().any(|number| *number < 0) {
+                return None;
             }
-            Err(_) => {
-                let numbers = tensor.to_f32().ok()?;
-                let fractions = numbers.iter().map(|number| binary_fraction(*number)).collect::<Option<Vec<_>>>()?;
-                Self::fractions(tensor.shape.clone(), fractions)?
-            }
+            Self::new(tensor.shape.clone(), numbers.into_iter().map(Dim::known).collect())?
+        } else {
+            let numbers = tensor.to_f32().ok()?;
+            let fractions = numbers.iter().map(|number| binary_fraction(*number)).collect::<Option<Vec<_>>>()?;
+            Self::fractions(tensor.shape.clone(), fractions)?
         };
         value.origins = origins;
         Some(value)
@@ -159,7 +156,7 @@ impl ShapeValue {
     }
 
     /// For each element of the broadcast shape the positions in the two values; `None` where they do not broadcast.
-    pub fn broadcast(&self, other: &Self) -> Option<(Vec<usize>, Vec<(usize, usize)>)> {
+    pub fn broadcast(&self, other: &Self) -> Option<(Vec<usize>, Pairs)> {
         let rank = self.shape.len().max(other.shape.len());
         let size = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis]);
         let shape = (0..rank)
@@ -185,6 +182,9 @@ impl ShapeValue {
         Some((shape, pairs))
     }
 }
+
+/// Positions in two values that meet.
+type Pairs = Vec<(usize, usize)>;
 
 /// Number of elements; `None` where they are too many, or where even an empty shape has axes too long to reckon with.
 pub fn element_count(shape: &[usize]) -> Option<usize> {

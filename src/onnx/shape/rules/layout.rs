@@ -121,14 +121,13 @@ fn permuted(value: &ShapeValue, order: &[usize]) -> Option<ShapeValue> {
 
 fn squeeze(call: &Call) -> Outputs {
     let dims = call.dims(0)?;
-    let axes = match call.numbers_from("axes", 1)? {
-        Some(axes) => axes_of(&axes, dims.len())?,
-        None => {
-            if dims.iter().any(|dim| dim.as_known().is_none() && dim.lower_bound().is_none_or(|bound| bound <= 1)) {
-                return Err("which axes have the size 1 is unknown".into());
-            }
-            (0..dims.len()).filter(|axis| dims[*axis].is(1)).collect()
+    let axes = if let Some(axes) = call.numbers_from("axes", 1)? {
+        axes_of(&axes, dims.len())?
+    } else {
+        if dims.iter().any(|dim| dim.as_known().is_none() && dim.lower_bound().is_none_or(|bound| bound <= 1)) {
+            return Err("which axes have the size 1 is unknown".into());
         }
+        (0..dims.len()).filter(|axis| dims[*axis].is(1)).collect()
     };
     with_dims(
         call,

@@ -134,12 +134,11 @@ fn einsum(call: &Call) -> Outputs {
             sizes.insert(letter, known);
         }
     }
-    let result = match right {
-        Some(right) => right.to_owned(),
-        None => {
-            let once = counts.iter().filter(|(_, count)| **count == 1).map(|(letter, _)| *letter);
-            "...".chars().chain(once).collect()
-        }
+    let result = if let Some(right) = right {
+        right.to_owned()
+    } else {
+        let once = counts.iter().filter(|(_, count)| **count == 1).map(|(letter, _)| *letter);
+        "...".chars().chain(once).collect()
     };
     let (front, back) = result.split_once("...").map_or((result.as_str(), None), |(front, back)| (front, Some(back)));
     let letter =

@@ -3,6 +3,8 @@
 //! A rule sees one node and what is known of its inputs ([`Call`]) and gives a fact for each output, or the reason why it
 //! cannot. It must not know other nodes.
 
+#![expect(clippy::unnecessary_wraps, reason = "the rules of the list share one signature")]
+
 mod constant;
 mod control;
 mod conv;
