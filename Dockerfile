@@ -1,6 +1,8 @@
 # syntax=docker/dockerfile:1
 # Secateur as one image: `serve` and `worker` are the same binary. Runs as an unprivileged user on a read-only root
-# file system; everything that is written lies under /var/lib/secateur and /tmp.
+# file system; everything that is written lies under /var/lib/secateur and /tmp:
+#
+#   docker run --read-only --tmpfs /tmp --volume secateur:/var/lib/secateur --publish 127.0.0.1:8080:8080 secateur
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
