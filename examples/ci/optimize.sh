@@ -8,6 +8,8 @@
 #   SECATEUR_STEPS      the pipeline's steps as JSON (the test set is given as $test), see below for the default
 #   SECATEUR_PREPROCESS preprocessing of the datasets as JSON, needed for images
 #   SECATEUR_REPORT     where the Markdown report goes, report.md by default
+#   SECATEUR_RUN        names this run: repeated with the same name it goes on with the same job; made from the CI's own
+#                       variables where there are any
 set -euo pipefail
 model=${1:?usage: optimize.sh MODEL TRAIN TEST OUTPUT} train=${2:?} test=${3:?} output=${4:?}
 url=${SECATEUR_URL:-http://127.0.0.1:8080}
@@ -17,11 +19,15 @@ steps=${SECATEUR_STEPS:-'[
   {"kind": "evaluate", "dataset_id": $test, "spec": {}}
 ]'}
 
-# Sends a request; prints the body, or the problem on the error stream and fails.
+run=${SECATEUR_RUN:-${GITHUB_RUN_ID:-${CI_PIPELINE_ID:-$(date +%s)-$$}}}
+
+# Sends a request; prints the body, or the problem on the error stream and fails. A service that restarts or is busy is
+# asked again: reading is always safe to repeat, and creations carry a key.
 call() {
     local body status
     body=$(mktemp)
-    status=$(curl --silent --show-error --output "$body" --write-out '%{http_code}' "$@") || { rm -f "$body"; return 1; }
+    status=$(curl --silent --show-error --retry 10 --retry-connrefused --retry-all-errors --output "$body" \
+        --write-out '%{http_code}' "$@") || { rm -f "$body"; return 1; }
     if [ "$status" -ge 400 ]; then
         echo "optimize: the service answered $status: $(jq --raw-output '"\(.code): \(.detail // .title)"' "$body" 2>/dev/null || cat "$body")" >&2
         rm -f "$body"
@@ -36,7 +42,11 @@ upload() { # resource file
     if [ "$1" = datasets ] && [ -n "${SECATEUR_PREPROCESS:-}" ]; then
         form+=(--form "preprocess=$SECATEUR_PREPROCESS;type=application/json")
     fi
-    call "${form[@]}" "$url/v1/$1?name=$(basename "$2" | jq --raw-input --raw-output @uri)" | jq --raw-output .id
+    # The same file in the same run is stored once, however often its upload is repeated.
+    local key
+    key=$(printf '%s %s %s' "$run" "$1 ${SECATEUR_PREPROCESS:-}" "$(sha256sum <"$2")" | sha256sum | cut -d' ' -f1)
+    call --header "Idempotency-Key: \"$key\"" "${form[@]}" \
+        "$url/v1/$1?name=$(basename "$2" | jq --raw-input --raw-output @uri)" | jq --raw-output .id
 }
 
 model_id=$(upload models "$model")
@@ -44,10 +54,10 @@ train_id=$(upload datasets "$train")
 test_id=$(upload datasets "$test")
 echo "model $model_id, training data $train_id, test data $test_id"
 
-# The same key makes a repeated submission (a CI retry after a lost answer) find the first job.
+# A repeated submission in the same CI run finds the first job.
 request=$(jq --null-input --arg model "$model_id" --arg train "$train_id" --arg test "$test_id" \
     "{kind: \"pipeline\", model_id: \$model, dataset_id: \$train, spec: {steps: $steps}}")
-key=$(printf '%s' "$request" | sha256sum | cut -d' ' -f1)
+key=$(printf '%s %s' "$run" "$request" | sha256sum | cut -d' ' -f1)
 job_id=$(call --header 'Content-Type: application/json' --header "Idempotency-Key: \"$key\"" \
     --data "$request" "$url/v1/jobs" | jq --raw-output .id)
 echo "job $job_id"

@@ -51,13 +51,14 @@ pub struct Death {
 
 /// Texts by which libraries tell that memory ran out: Rust's allocator, C++, ONNX Runtime's arena, glibc, and threads
 /// that could not be made for want of stack.
-const OUT_OF_MEMORY_TEXTS: [&str; 7] = [
+const OUT_OF_MEMORY_TEXTS: [&str; 8] = [
     "memory allocation of",
     "std::bad_alloc",
     "bad allocation",
     "Failed to allocate memory",
     "Cannot allocate memory",
     "failed to spawn thread",
+    "Resource temporarily unavailable",
     "failed to allocate",
 ];
 

@@ -29,7 +29,9 @@ pub(super) fn follow_parent() -> io::Result<()> {
 pub(super) fn apply(limits: &Limits, threads: u32) -> io::Result<()> {
     // The kernel's last resort should take attempts, never the service or its database.
     fs::write("/proc/self/oom_score_adj", "1000")?;
-    let cpu_threads = u64::from(threads.max(1)) + 1;
+    // A latency may be measured with more threads than the job has; no process gets more than all processors.
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let cpu_threads = (u64::from(threads.max(1)) + 1).max(processors);
     let cpu_seconds = limits.deadline_ms.div_ceil(1000).saturating_mul(cpu_threads).saturating_add(CPU_SLACK_SECONDS);
     lower(Resource::Core, 0)?;
     lower(Resource::Fsize, limits.file_bytes)?;

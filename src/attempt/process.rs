@@ -40,12 +40,12 @@ pub fn main(scratch: &Path, log_filter: &str) -> ExitCode {
 }
 
 fn run(scratch: &Path, log_filter: &str) -> io::Result<()> {
+    logs::start(log_filter);
     limits::follow_parent()?;
     hold_lifeline()?;
     let stop = Arc::new(AtomicBool::new(false));
     listen_for_drain(Arc::clone(&stop))?;
     let reporter = Reporter::take_stdout(stop)?;
-    logs::start(log_filter);
 
     let job: AttemptJob = serde_json::from_slice(&fs::read(scratch.join("job.json"))?)?;
     limits::apply(&job.limits, job.threads)?;

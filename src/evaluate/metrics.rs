@@ -6,6 +6,10 @@ use crate::spec::report::{ClassQuality, Quality};
 /// Probability that a class is taken to have at least, so that one wrong certainty does not make the mean loss infinite.
 const SMALLEST_PROBABILITY: f64 = f32::MIN_POSITIVE as f64;
 
+/// Classes up to which the report holds a confusion matrix: beyond, its square would be most of the report and more than
+/// anybody reads.
+pub(super) const LARGEST_MATRIX: usize = 200;
+
 /// Sums over samples, from which the figures follow.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
@@ -13,7 +17,11 @@ pub(super) struct Tally {
     meaning: Meaning,
     loss: f64,
     among_best: u64,
-    /// Row = label, column = prediction.
+    /// For each class: samples of it that were found, samples of it, samples taken for it.
+    hits: Vec<u64>,
+    support: Vec<u64>,
+    predicted: Vec<u64>,
+    /// Row = label, column = prediction; empty above [`LARGEST_MATRIX`] classes.
     confusion: Vec<Vec<u64>>,
     /// The class that each sample is taken for.
     pub(super) predictions: Vec<u32>,
@@ -27,7 +35,10 @@ impl Tally {
             meaning,
             loss: 0.0,
             among_best: 0,
-            confusion: vec![vec![0; classes]; classes],
+            hits: vec![0; classes],
+            support: vec![0; classes],
+            predicted: vec![0; classes],
+            confusion: if classes <= LARGEST_MATRIX { vec![vec![0; classes]; classes] } else { Vec::new() },
             predictions: Vec::new(),
         }
     }
@@ -37,7 +48,12 @@ impl Tally {
         for (row, label) in scores.values.chunks_exact(scores.classes).zip(labels) {
             let label = *label as usize;
             let prediction = best(row);
-            self.confusion[label][prediction] += 1;
+            self.support[label] += 1;
+            self.predicted[prediction] += 1;
+            self.hits[label] += u64::from(label == prediction);
+            if let Some(row) = self.confusion.get_mut(label) {
+                row[prediction] += 1;
+            }
             self.among_best += u64::from(rank(row, label) < self.k);
             self.loss += loss(row, label, self.meaning);
             self.predictions.push(prediction as u32);
@@ -46,15 +62,13 @@ impl Tally {
 
     /// All figures. Classes without a name go by their number.
     pub(super) fn quality(&self, names: &[String]) -> Quality {
-        let classes = self.confusion.len();
+        let classes = self.hits.len();
         let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
         let samples = self.predictions.len() as u64;
         let share = |count: u64| ratio(count, samples);
         let per_class: Vec<ClassQuality> = (0..classes)
             .map(|class| {
-                let hits = self.confusion[class][class];
-                let support: u64 = self.confusion[class].iter().sum();
-                let predicted: u64 = self.confusion.iter().map(|row| row[class]).sum();
+                let [hits, support, predicted] = [&self.hits, &self.support, &self.predicted].map(|count| count[class]);
                 ClassQuality {
                     class: name(class),
                     support,
@@ -64,7 +78,7 @@ impl Tally {
                 }
             })
             .collect();
-        let occurs = |class: usize| per_class[class].support > 0 || self.confusion.iter().any(|row| row[class] > 0);
+        let occurs = |class: usize| self.support[class] > 0 || self.predicted[class] > 0;
         let occurring: Vec<&ClassQuality> =
             (0..classes).filter(|class| occurs(*class)).map(|c| &per_class[c]).collect();
         let macro_mean = |figure: fn(&ClassQuality) -> f64| {
@@ -75,7 +89,7 @@ impl Tally {
         };
         Quality {
             samples,
-            accuracy: share((0..classes).map(|class| self.confusion[class][class]).sum()),
+            accuracy: share(self.hits.iter().sum()),
             top_k_accuracy: share(self.among_best),
             k: self.k as u32,
             precision_macro: macro_mean(|class| class.precision),

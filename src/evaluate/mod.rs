@@ -79,6 +79,13 @@ impl Evaluation<'_> {
                     scored.quality.agreement = Some(metrics::agreement(&scored.predictions, &reference.predictions));
                     baseline.quality = Some(reference.quality);
                 }
+                if scored.quality.per_class.len() > metrics::LARGEST_MATRIX {
+                    findings.push(format!(
+                        "the report has no confusion matrix: there are {} classes, more than {}",
+                        scored.quality.per_class.len(),
+                        metrics::LARGEST_MATRIX
+                    ));
+                }
                 candidate.quality = Some(scored.quality);
             }
             None => findings.push("quality was not measured: the step has no dataset".to_owned()),

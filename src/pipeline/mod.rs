@@ -22,7 +22,7 @@ use crate::data::Dataset;
 use crate::onnx::model::Model;
 use crate::spec::attempt::{AttemptMessage, Finished, OutputModel, RunTask};
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::job::{Step, StepSpec};
+use crate::spec::job::{Stage, Step, StepSpec};
 use crate::spec::observer::Observer;
 use crate::spec::preprocess::Preprocess;
 use crate::spec::report::StepReport;
@@ -134,6 +134,7 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
         );
         checkpointer.finish_step(FinishedStep { report: outcome.report, model, plan: outcome.plan })?;
     }
+    observer.stage(Stage::Publishing, task.spec.steps.len() - 1);
     finish(task, threads, scratch, checkpointer.finished())
 }
 
@@ -144,16 +145,15 @@ fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) 
         fs::write(outputs.join(name), bytes).map_err(|e| io_failure(name, &e))?;
         Ok::<_, Failure>(name.to_owned())
     };
-    let pretty = |value: &serde_json::Value| format!("{value:#}\n").into_bytes();
     let report = report::assemble(task, threads, scratch, steps)?;
-    let report = write("report.json", pretty(&to_json_value(&report)?))?;
+    let report = write("report.json", to_json_value(&report)?.to_string().into_bytes())?;
     let cuts: Vec<serde_json::Value> = steps
         .iter()
         .enumerate()
         .filter_map(|(step, finished)| Some(serde_json::json!({"step": step, "plan": finished.plan.as_ref()?})))
         .collect();
     let plan =
-        if cuts.is_empty() { None } else { Some(write("plan.json", pretty(&serde_json::json!({ "cuts": cuts })))?) };
+        if cuts.is_empty() { None } else { Some(write("plan.json", serde_json::json!({ "cuts": cuts }).to_string().into_bytes())?) };
     Ok(Finished { models: steps.iter().filter_map(|step| step.model.clone()).collect(), report, plan })
 }
 

@@ -8,6 +8,7 @@ use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::PruneRequest;
 
 /// The folder with real models, where it is at hand.
+#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
 fn data() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);

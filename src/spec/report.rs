@@ -89,7 +89,7 @@ pub struct Quality {
     #[serde(default)]
     pub agreement: Option<f64>,
     pub per_class: Vec<ClassQuality>,
-    /// Row = label, column = prediction.
+    /// Row = label, column = prediction; empty above 200 classes.
     pub confusion_matrix: Vec<Vec<u64>>,
 }
 

@@ -14,7 +14,7 @@ use crate::queue::{Rescued, rescue, rescue_from};
 use crate::store::{collector, retention};
 
 /// How far a job may be over its running time before another worker ends it: its own kills it at once.
-const OVERDUE: Duration = Duration::from_secs(30);
+const OVERDUE: Duration = Duration::from_secs(300);
 
 /// Longest time between two looks for lost attempts.
 const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
