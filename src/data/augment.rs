@@ -28,10 +28,10 @@ pub(super) struct Plane {
 impl Plane {
     /// The planes of a sample; `None` where it is no image.
     pub(super) fn of(sample_shape: &[usize], layout: Layout) -> Option<Self> {
-        let (channels, height, width) = match (sample_shape, layout) {
-            (&[channels, height, width], Layout::Nchw) => (channels, height, width),
-            (&[height, width, channels], Layout::Nhwc) => (channels, height, width),
-            _ => return None,
+        let &[first, second, third] = sample_shape else { return None };
+        let [channels, height, width] = match layout {
+            Layout::Nchw => [first, second, third],
+            Layout::Nhwc => [third, first, second],
         };
         Some(Self { channels, height, width, layout })
     }

@@ -83,7 +83,8 @@ impl Dataset {
     }
 
     fn of_arrays(mut arrays: Vec<NamedArray>, preprocess: Option<&Preprocess>) -> Result<Self, DataError> {
-        let labels = match labels_name(arrays.iter().map(|array| array.name.as_str())) {
+        let names: Vec<&str> = arrays.iter().map(|array| array.name.as_str()).collect();
+        let labels = match labels_name(&names) {
             Some(found) => {
                 let array = arrays.remove(found);
                 Some((array.name.clone(), npz::labels(&array.name, &array.tensor)?))
@@ -174,7 +175,7 @@ pub fn inspect(
         });
     }
     let names = entries.iter().map(npz::named).collect::<Result<Vec<_>, _>>()?;
-    let labels_at = labels_name(names.iter().copied());
+    let labels_at = labels_name(&names);
     let (mut shapes, mut arrays, mut labels) = (Vec::new(), Vec::new(), None);
     for (index, entry) in entries.iter().enumerate() {
         let header = npz::verify(&mut archive, entry, &mut budget)?;
@@ -210,8 +211,8 @@ fn summary(name: &str, dtype: DataType, sample_shape: &[usize]) -> ArraySummary 
 }
 
 /// The position of the labels among arrays: `labels`, else `y`.
-fn labels_name<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<usize> {
-    ["labels", "y"].iter().find_map(|wanted| names.clone().position(|name| name == *wanted))
+fn labels_name(names: &[&str]) -> Option<usize> {
+    ["labels", "y"].iter().find_map(|wanted| names.iter().position(|name| name == wanted))
 }
 
 /// The number of samples that all arrays agree on.

@@ -93,15 +93,14 @@ fn stream(
     let mut elements = 0;
     archive.unpack(entry, budget, |piece| {
         let grown;
-        let piece = match &header {
-            Some(_) => piece,
-            None => {
-                head.extend_from_slice(piece);
-                let Some((parsed, offset)) = npy::parse(&head).map_err(wrong)? else { return Ok(()) };
-                header = Some(parsed);
-                grown = std::mem::take(&mut head).split_off(offset);
-                &grown
-            }
+        let piece = if header.is_some() {
+            piece
+        } else {
+            head.extend_from_slice(piece);
+            let Some((parsed, offset)) = npy::parse(&head).map_err(wrong)? else { return Ok(()) };
+            header = Some(parsed);
+            grown = std::mem::take(&mut head).split_off(offset);
+            &grown
         };
         elements += piece.len();
         match &header {
@@ -127,10 +126,8 @@ fn check_length(entry: &Entry, header: &Header, found: usize) -> Result<(), Data
 fn native(header: &Header, bytes: Bytes) -> Result<Tensor, DataError> {
     let width = header.dtype.bits() / 8;
     let swapped = if header.big_endian { swap(&bytes, width)? } else { bytes };
-    let data = match header.fortran_order && header.shape.len() > 1 {
-        true => row_major(&swapped, &header.shape, width)?,
-        false => swapped,
-    };
+    let turned = header.fortran_order && header.shape.len() > 1;
+    let data = if turned { row_major(&swapped, &header.shape, width)? } else { swapped };
     Ok(Tensor { dtype: header.dtype, shape: header.shape.clone(), data })
 }
 

@@ -165,14 +165,14 @@ fn serving<'d>(dataset: &'d Dataset, input: &str, inputs: usize) -> Result<&'d A
     })
 }
 
+/// Sizes of an input's axes; `None` where an axis is open.
+type Sizes = Vec<Option<usize>>;
+
 /// Element type and sizes of an input as the model declares them; no sizes where the rank is unknown.
-fn declared(input: &ValueInfoProto) -> Result<(DataType, Option<Vec<Option<usize>>>), DataError> {
-    let tensor = match input.r#type.as_ref().and_then(|declared| declared.value.as_ref()) {
-        Some(TypeValue::Tensor(tensor)) => tensor,
-        _ => {
-            let reason = format!("the model's input `{}` is no tensor", input.name());
-            return Err(DataError::Mismatch { reason });
-        }
+fn declared(input: &ValueInfoProto) -> Result<(DataType, Option<Sizes>), DataError> {
+    let kind = input.r#type.as_ref().and_then(|declared| declared.value.as_ref());
+    let Some(TypeValue::Tensor(tensor)) = kind else {
+        return Err(DataError::Mismatch { reason: format!("the model's input `{}` is no tensor", input.name()) });
     };
     let dtype = DataType::from_number(tensor.elem_type()).ok_or_else(|| DataError::Mismatch {
         reason: format!("the model's input `{}` declares no element type", input.name()),

@@ -31,13 +31,11 @@ impl Spill {
             self.memory = Vec::new();
             self.file = Some(file);
         }
-        match &mut self.file {
-            Some(file) => file.write_all(piece),
-            None => {
-                self.memory.extend_from_slice(piece);
-                Ok(())
-            }
+        if let Some(file) = &mut self.file {
+            return file.write_all(piece);
         }
+        self.memory.extend_from_slice(piece);
+        Ok(())
     }
 
     /// All bytes that were written; those of a file are mapped.

@@ -12,10 +12,10 @@ use super::EngineError;
 pub fn locate() -> Result<PathBuf, EngineError> {
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        return match path.is_file() {
-            true => Ok(path),
-            false => Err(unavailable(vec![format!("ORT_DYLIB_PATH is {}, where no file lies", path.display())])),
-        };
+        if path.is_file() {
+            return Ok(path);
+        }
+        return Err(unavailable(vec![format!("ORT_DYLIB_PATH is {}, where no file lies", path.display())]));
     }
     let mut folders = Vec::new();
     if let Ok(executable) = std::env::current_exe()

@@ -159,13 +159,10 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 
 fn to_tract(tensor: &Tensor) -> TractResult<TractTensor> {
     fn copy<T: Datum + bytemuck::AnyBitPattern + bytemuck::NoUninit>(tensor: &Tensor) -> TractResult<TractTensor> {
-        match bytemuck::try_cast_slice::<u8, T>(&tensor.data) {
-            Ok(elements) => TractTensor::from_shape(&tensor.shape, elements),
-            Err(_) => {
-                let elements = bytemuck::pod_collect_to_vec::<u8, T>(&tensor.data);
-                TractTensor::from_shape(&tensor.shape, &elements)
-            }
+        if let Ok(elements) = bytemuck::try_cast_slice::<u8, T>(&tensor.data) {
+            return TractTensor::from_shape(&tensor.shape, elements);
         }
+        TractTensor::from_shape(&tensor.shape, &bytemuck::pod_collect_to_vec::<u8, T>(&tensor.data))
     }
     match tensor.dtype {
         DataType::Float => copy::<f32>(tensor),

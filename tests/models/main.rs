@@ -1,6 +1,9 @@
 //! Real models and data: both engines on real graphs, and accuracies that were measured elsewhere reproduced. The folder
 //! of models and data is `SECATEUR_DATA`, or `../shared/data` beside the checkout.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what was measured and what was skipped")]
+
 mod baselines;
 mod engines;
 
