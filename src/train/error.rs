@@ -5,6 +5,7 @@ use std::io;
 use crate::autodiff::loss::LossError;
 use crate::data::DataError;
 use crate::engine::EngineError;
+use crate::onnx::batch::BatchError;
 use crate::onnx::raise::RaiseError;
 use crate::spec::failure::{Failure, FailureCode};
 
@@ -21,9 +22,8 @@ pub enum TrainError {
     /// Nothing in the model can be trained; the reason is that of the first weight.
     #[error("no weight of the model can be trained: {reason}")]
     NothingToTrain { reason: String },
-    /// The batch cannot have the size that the training needs.
-    #[error("the model was exported for batches of {size} and cannot be trained with others: {reason}")]
-    FixedBatch { size: u64, reason: String },
+    #[error("the model was exported for batches of one size, which training needs to choose: {0}")]
+    FixedBatch(#[from] BatchError),
     #[error("the dataset has no labels, which cross-entropy needs")]
     NoLabels,
     #[error("the dataset has samples of class {label}, but the model tells {classes} classes apart")]
@@ -56,7 +56,7 @@ impl From<TrainError> for Failure {
             }
             TrainError::Interrupted => FailureCode::Cancelled,
             TrainError::Diverged { .. } => FailureCode::Diverged,
-            TrainError::NothingToTrain { .. } | TrainError::FixedBatch { .. } | TrainError::Loss(_) => {
+            TrainError::NothingToTrain { .. } | TrainError::FixedBatch(_) | TrainError::Loss(_) => {
                 FailureCode::Unsupported
             }
             TrainError::NoLabels | TrainError::Classes { .. } | TrainError::TooFewSamples => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::autodiff::training::{TrainingGraph, training_graph};
 use crate::data::{Dataset, Reader};
+use crate::onnx::batch::free;
 use crate::onnx::model::Model;
 use crate::onnx::raise::{TRAINING_OPSET, raise};
 use crate::spec::retrain::RetrainSpec;
@@ -32,11 +33,15 @@ pub fn prepare(model: &Model, dataset: &Dataset, spec: &RetrainSpec, batch: usiz
         findings
             .push(format!("{copies} vectors that the file stores once for several layers were given to each layer"));
     }
-    let raised = raise(&original, TRAINING_OPSET)?.model;
+    let raised = if Reader::new(dataset, &original)?.fixed_batch().is_some() {
+        // The copy alone: what is exported keeps the batch that its users feed it.
+        let freed = free(&original)?;
+        findings.extend(freed.notes.into_iter().map(|note| format!("for training: {note}")));
+        raise(&freed.model, TRAINING_OPSET)?.model
+    } else {
+        raise(&original, TRAINING_OPSET)?.model
+    };
     let reader = Reader::new(dataset, &raised)?;
-    if let Some(size) = reader.fixed_batch() {
-        return Err(TrainError::FixedBatch { size: size as u64, reason: "its inputs declare it".into() });
-    }
     let shapes = shapes(&reader, batch)?;
     let mut graph = training_graph(&raised, &shapes, batch, spec.output.as_deref())?;
     findings.append(&mut graph.findings);

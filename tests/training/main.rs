@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod models;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -317,6 +319,16 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     let output = RetrainSpec { output: Some("nowhere".into()), ..spec() };
     let failure = Failure::from(run(&network(10, "n".into()), &output, &Unobserved, &mut NoCheckpoints).err().unwrap());
     assert_eq!((failure.code, failure.place.as_deref()), (FailureCode::InvalidSpec, Some("/output")));
+}
+
+#[test]
+fn a_batch_fixed_at_export_is_freed_for_training_and_kept_in_the_result() {
+    let spec = RetrainSpec { epochs: 1, ..spec() };
+    let free = run(&network(10, "n".into()), &spec, &Unobserved, &mut NoCheckpoints).unwrap();
+    let fixed = run(&network(10, 4.into()), &spec, &Unobserved, &mut NoCheckpoints).unwrap();
+    assert!(fixed.findings.iter().any(|finding| finding.contains("fixed at 4")), "{:?}", fixed.findings);
+    assert_eq!(fixed.model.graph_proto().input, network(10, 4.into()).graph_proto().input);
+    assert_eq!(fixed.model.graph_proto().initializer, free.model.graph_proto().initializer);
 }
 
 #[test]
