@@ -2,6 +2,13 @@
 //!
 //! Criterion reports the time of a step and, as throughput, images per second. Threads: all cores.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a measurement by hand: where the data lies comes from outside, and a failure may end it"
+)]
+
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Duration;

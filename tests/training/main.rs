@@ -1,6 +1,11 @@
 //! Trainings on the handwritten digits: they learn, they resume to the same bytes, and they say what is wrong.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test; where the real models lie comes from outside, and that they are missing is told"
+)]
 
 mod models;
 
