@@ -26,6 +26,8 @@ pub enum PrescanError {
     Varint { message: String, offset: usize },
     #[error("field `{field}` of {message} at byte {offset} is not UTF-8")]
     Utf8 { message: String, field: &'static str, offset: usize },
+    #[error("field `{field}` of {message} at byte {offset} has a NUL character; names and texts are without")]
+    Nul { message: String, field: &'static str, offset: usize },
     #[error("messages are nested deeper than {limit} at byte {offset}")]
     TooDeep { limit: u32, offset: usize },
     #[error("the model has more than {limit} {what}")]
@@ -39,7 +41,8 @@ impl From<PrescanError> for Failure {
             | PrescanError::WireType { message, offset, .. }
             | PrescanError::Truncated { message, offset }
             | PrescanError::Varint { message, offset }
-            | PrescanError::Utf8 { message, offset, .. } => Some(format!("{message} at byte {offset}")),
+            | PrescanError::Utf8 { message, offset, .. }
+            | PrescanError::Nul { message, offset, .. } => Some(format!("{message} at byte {offset}")),
             PrescanError::TooDeep { offset, .. } => Some(format!("byte {offset}")),
             _ => None,
         };
@@ -156,6 +159,10 @@ impl Walk<'_> {
             Wire::Str => {
                 if std::str::from_utf8(&self.bytes[start..stop]).is_err() {
                     return Err(PrescanError::Utf8 { message: format!("{kind:?}"), field: field.name, offset });
+                }
+                // A NUL cannot be kept in the database, and ends a string in the C API of the runtime.
+                if self.bytes[start..stop].contains(&0) {
+                    return Err(PrescanError::Nul { message: format!("{kind:?}"), field: field.name, offset });
                 }
                 self.counts.string_bytes += length;
                 if self.counts.string_bytes > self.limits.string_bytes {
@@ -279,6 +286,18 @@ mod tests {
 
     use super::*;
     use crate::onnx::proto;
+
+    #[test]
+    fn a_name_with_a_nul_is_refused_with_its_place() {
+        // ModelProto.producer_name (field 2), of three bytes.
+        let model = |name: &[u8; 3]| [&[0x12, 3], name.as_slice()].concat();
+        assert!(scan(&model(b"x.y"), &ModelLimits::default()).is_ok());
+        let error = scan(&model(b"x\0y"), &ModelLimits::default()).expect_err("a NUL");
+        assert!(matches!(&error, PrescanError::Nul { field: "producer_name", offset: 1, .. }), "{error}");
+        let failure = Failure::from(error);
+        assert_eq!(failure.code, FailureCode::InvalidModel);
+        assert_eq!(failure.place.as_deref(), Some("ModelProto at byte 1"));
+    }
 
     #[test]
     fn decoded_messages_are_not_larger_than_reckoned() {
