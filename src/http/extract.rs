@@ -87,7 +87,31 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| Problem::new(ProblemCode::InvalidJson, error.to_string()))?;
+    if let Some(place) = nul_in(&value) {
+        return Err(Problem::pointing(ProblemCode::InvalidRequest, vec![ProblemItem::at(place, HAS_NUL)]));
+    }
     read(Some(value), "").map_err(|error| pointed(ProblemCode::InvalidRequest, error))
+}
+
+/// What is told of a text with a NUL character, which the database cannot keep.
+pub const HAS_NUL: &str = "must not hold a NUL character";
+
+/// JSON pointer of the first text with a NUL character; of a member whose name has one, its object's.
+pub fn nul_in(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| nul_in(item).map(|place| format!("/{index}{place}")))
+        }
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            if name.contains('\0') {
+                return Some(String::new());
+            }
+            let name = name.replace('~', "~0").replace('/', "~1");
+            nul_in(member).map(|place| format!("/{name}{place}"))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 /// A spec's error as a problem.

@@ -8,7 +8,7 @@
 //! | `models`, `datasets`, `jobs` (`job_body`, `submit`), `events`, `report`, `health` | the resources |
 //! | `problem`, `responses` | errors and how they are documented |
 //! | `extract`, `page`, `accept`, `prefer`, `conditional`, `idempotent` | the conventions that resources share |
-//! | `upload`, `download`, `changes` | bytes in, bytes out, waiting for a job |
+//! | `upload` (`metered`), `download`, `changes` | bytes in, bytes out, waiting for a job |
 //! | `layers`, `state`, `openapi` | what stands around the handlers |
 
 mod accept;
@@ -23,6 +23,7 @@ mod idempotent;
 mod job_body;
 mod jobs;
 mod layers;
+mod metered;
 mod models;
 mod openapi;
 mod page;
@@ -48,6 +49,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use problem::Problem;
+pub use metered::Pace;
 pub use state::{AppState, HttpSettings};
 
 /// How long open requests may take to end once the service stops.

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::JobChanges;
+use super::metered::Pace;
 use super::problem::{Problem, ProblemCode};
 use crate::attempt::launcher::Launcher;
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
@@ -34,6 +35,8 @@ pub struct HttpSettings {
     pub upload_queue_time: Duration,
     /// Longest silence within an upload.
     pub upload_idle_time: Duration,
+    /// The slowest that an upload may come.
+    pub upload_pace: Pace,
     /// Longest upload as a whole.
     pub upload_time: Duration,
     /// Requests that are worked on at the same time, uploads included; streams of events have their own number.
@@ -61,6 +64,7 @@ impl Default for HttpSettings {
             concurrent_uploads: 4,
             upload_queue_time: Duration::from_secs(10),
             upload_idle_time: Duration::from_mins(1),
+            upload_pace: Pace { bytes: 1 << 20, window: Duration::from_mins(1) },
             upload_time: Duration::from_hours(6),
             concurrent_requests: 512,
             concurrent_streams: 256,

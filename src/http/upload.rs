@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
@@ -12,7 +13,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::extract::media_type;
+use super::extract::{HAS_NUL, media_type, nul_in};
+use super::metered::{Gauge, Metered, Pace};
 use super::problem::{Problem, ProblemCode, ProblemItem};
 use super::state::HttpSettings;
 use crate::store::object::Objects;
@@ -38,6 +40,8 @@ pub struct Rules {
     pub fields: &'static [&'static str],
     /// Longest silence.
     pub idle_time: Duration,
+    /// Least pace.
+    pub pace: Pace,
     /// Longest upload as a whole.
     pub time: Duration,
 }
@@ -49,6 +53,7 @@ impl Rules {
             file_bytes: settings.model_bytes,
             fields: &[],
             idle_time: settings.upload_idle_time,
+            pace: settings.upload_pace,
             time: settings.upload_time,
         }
     }
@@ -73,15 +78,27 @@ pub struct Received {
 ///
 /// Errors: a type that is not taken, a body that is too large, too slow or broken off, a full disk. Nothing stays behind.
 pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Result<Received, Problem> {
+    let gauge = Gauge::default();
+    let metered = request.map(|body| Body::from_stream(Metered::new(body, rules.pace, gauge.clone())));
+    receive_metered(objects, rules, &gauge, metered).await.map_err(|problem| gauge.explain(problem))
+}
+
+async fn receive_metered(
+    objects: &Objects,
+    rules: Rules,
+    gauge: &Gauge,
+    request: Request,
+) -> Result<Received, Problem> {
     let clock = Clock { idle_time: rules.idle_time, end: Instant::now() + rules.time };
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match media_type(request.headers()).as_deref() {
-        None | Some("application/octet-stream" | "application/zip") => {
+        // The last is what curl says of any body unless it is told another type.
+        None | Some("application/octet-stream" | "application/zip" | "application/x-www-form-urlencoded") => {
             if declared.is_some_and(|size| size > rules.file_bytes) {
                 return Err(too_large(rules.file_bytes));
             }
             let body = request.into_body().into_data_stream();
-            let file = spool(objects, rules.file_bytes, clock, body, |error| broken(&error)).await?;
+            let file = spool(objects, rules.file_bytes, clock, gauge, body, |error| broken(&error)).await?;
             if declared.is_some_and(|size| size != file.blob().size_bytes) {
                 return Err(Problem::new(ProblemCode::InvalidBody, "The body ended before its `Content-Length`."));
             }
@@ -91,7 +108,7 @@ pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Resul
             let form = Multipart::from_request(request, &())
                 .await
                 .map_err(|rejection| Problem::new(ProblemCode::InvalidBody, rejection.body_text()))?;
-            receive_form(objects, rules, clock, form).await
+            receive_form(objects, rules, clock, gauge, form).await
         }
         Some(other) => Err(Problem::new(
             ProblemCode::UnsupportedMediaType,
@@ -103,18 +120,25 @@ pub async fn receive(objects: &Objects, rules: Rules, request: Request) -> Resul
     }
 }
 
-async fn receive_form(objects: &Objects, rules: Rules, clock: Clock, mut form: Multipart) -> Result<Received, Problem> {
+async fn receive_form(
+    objects: &Objects,
+    rules: Rules,
+    clock: Clock,
+    gauge: &Gauge,
+    mut form: Multipart,
+) -> Result<Received, Problem> {
     let mut file = None;
     let mut file_name = None;
     let mut fields: Vec<(String, Bytes)> = Vec::new();
     while let Some(field) = clock.wait(form.next_field()).await?.map_err(|error| broken_form(&error))? {
+        gauge.taken();
         let name = field.name().unwrap_or_default().to_owned();
         if name == "file" && file.is_none() {
             file_name = field.file_name().map(str::to_owned);
-            let spooled = spool(objects, rules.file_bytes, clock, field, |error| broken_form(&error)).await?;
+            let spooled = spool(objects, rules.file_bytes, clock, gauge, field, |error| broken_form(&error)).await?;
             file = Some(spooled);
         } else if rules.fields.contains(&name.as_str()) && !fields.iter().any(|(known, _)| *known == name) {
-            fields.push((name, small_field(clock, field).await?));
+            fields.push((name, small_field(clock, gauge, field).await?));
         } else {
             let known = rules.fields.iter().fold("`file`".to_owned(), |list, field| format!("{list}, `{field}`"));
             let detail = format!("The form has a field `{name}` too many; it takes {known}, each once.");
@@ -125,9 +149,10 @@ async fn receive_form(objects: &Objects, rules: Rules, clock: Clock, mut form: M
     Ok(Received { file, file_name, fields })
 }
 
-async fn small_field(clock: Clock, mut field: Field<'_>) -> Result<Bytes, Problem> {
+async fn small_field(clock: Clock, gauge: &Gauge, mut field: Field<'_>) -> Result<Bytes, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = clock.wait(field.chunk()).await?.map_err(|error| broken_form(&error))? {
+        gauge.taken();
         if bytes.len() + chunk.len() > FIELD_BYTES {
             return Err(too_large(FIELD_BYTES as u64));
         }
@@ -141,6 +166,7 @@ async fn spool<E>(
     objects: &Objects,
     most_bytes: u64,
     clock: Clock,
+    gauge: &Gauge,
     stream: impl Stream<Item = Result<Bytes, E>>,
     broken: impl Fn(E) -> Problem,
 ) -> Result<Spooled, Problem> {
@@ -148,6 +174,7 @@ async fn spool<E>(
     let mut writer: SpoolWriter = objects.spool().await?;
     while let Some(chunk) = clock.wait(stream.next()).await? {
         let chunk = chunk.map_err(&broken)?;
+        gauge.taken();
         if writer.size_bytes() + chunk.len() as u64 > most_bytes {
             return Err(too_large(most_bytes));
         }
@@ -220,5 +247,8 @@ pub fn json_field<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> R
     };
     let value: serde_json::Value =
         serde_json::from_slice(bytes).map_err(|error| wrong(String::new(), format!("is not JSON: {error}")))?;
+    if let Some(place) = nul_in(&value) {
+        return Err(wrong(place, HAS_NUL.into()));
+    }
     crate::spec::job::read(Some(value), "").map_err(|error| wrong(error.pointer, error.message))
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use reqwest::multipart::{Form, Part};
+use secateur::http::Pace;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::app::{App, classifier, expect, gated, inspected, problem, refused};
@@ -140,6 +141,64 @@ async fn a_client_that_disconnects_during_the_inspection_leaves_nothing_behind()
         problem(response, StatusCode::CONFLICT, "idempotency_key_in_flight").await;
     }
     opened.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_type_that_curl_names_by_default_is_the_file_itself() {
+    let app = App::start().await;
+    let response = app
+        .post("/v1/models")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(inspected("model", &classifier()))
+        .send()
+        .await
+        .unwrap();
+    expect(response, StatusCode::CREATED).await;
+}
+
+#[tokio::test]
+async fn a_form_without_end_is_refused_before_it_fills_the_memory() {
+    let app = App::start().await;
+    let endless = [
+        "no boundary anywhere ".to_owned(),
+        "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"".to_owned(),
+    ];
+    for beginning in endless {
+        let mut socket = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
+        let head = "POST /v1/models HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\
+                    content-type: multipart/form-data; boundary=b\r\n\r\n";
+        // The refusal may come before everything is written.
+        let _ = socket.write_all(format!("{head}{beginning}{}", "x".repeat(256 << 10)).as_bytes()).await;
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 400");
+    }
+    assert_eq!(app.files("spool").len(), 0);
+}
+
+#[tokio::test]
+async fn a_large_file_in_a_form_arrives_whole() {
+    let app = App::start().await;
+    let mut upload = inspected("model", &classifier());
+    upload.push_str(&"\r\n \r".repeat(1 << 20));
+    let part = Part::text(upload.clone()).file_name("large");
+    let response = app.post("/v1/models").multipart(Form::new().part("file", part)).send().await.unwrap();
+    assert_eq!(expect(response, StatusCode::CREATED).await["sha256"], sha256(&upload));
+}
+
+#[tokio::test]
+async fn an_upload_that_trickles_is_ended() {
+    let app = App::start_with(|settings| {
+        settings.upload_pace = Pace { bytes: 1000, window: Duration::from_millis(100) };
+    })
+    .await;
+    let trickle = futures_util::stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Some((Ok::<_, std::io::Error>(vec![b'x']), ()))
+    });
+    let response = app.post("/v1/models").body(reqwest::Body::wrap_stream(trickle)).send().await.unwrap();
+    problem(response, StatusCode::REQUEST_TIMEOUT, "upload_timed_out").await;
+    assert_eq!(app.files("spool").len(), 0);
 }
 
 #[tokio::test]

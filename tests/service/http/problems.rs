@@ -97,12 +97,23 @@ async fn parameters_that_cannot_be_are_named() {
 }
 
 #[tokio::test]
+async fn a_nul_character_is_refused_wherever_it_stands() {
+    let app = App::start().await;
+    let request = json!({"kind": "evaluate", "model_id": Uuid::now_v7(), "spec": {"a/b": ["ok", "x\0"]}});
+    let response = app.post("/v1/jobs").json(&request).send().await.unwrap();
+    let refused = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "invalid_request").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/spec/a~1b/1");
+    let response = app.post("/v1/models?name=x%00").body("{}").send().await.unwrap();
+    problem(response, StatusCode::BAD_REQUEST, "invalid_parameter").await;
+}
+
+#[tokio::test]
 async fn a_type_of_body_that_is_not_taken_is_refused() {
     let app = App::start().await;
     let response = app
         .post("/v1/models")
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body("a=b")
+        .header("content-type", "text/csv")
+        .body("a,b")
         .send()
         .await
         .unwrap();
