@@ -20,6 +20,7 @@ use super::embedded::{Embedded, EmbeddedSettings};
 use super::environment::Environment;
 use super::{parts, shutdown};
 use crate::http;
+use crate::store::idempotency;
 use crate::worker::Worker;
 
 /// Pause before a PostgreSQL that ended by itself is started again.
@@ -94,6 +95,11 @@ impl Service<'_> {
         let Self { arguments, environment, log_filter, listener, shutdown } = self;
         let database = parts::database(&arguments.state, url).await?;
         database.migrate().await.context("migrating the database")?;
+        // The lock on the data directory says that no other process answers requests.
+        let freed = idempotency::abandon_all(&mut *database.pool().acquire().await?).await?;
+        if freed > 0 {
+            info!("Gave back {freed} idempotency keys of requests that a predecessor did not answer");
+        }
         let objects = parts::objects(data)?;
         let launcher = parts::launcher(data, environment, log_filter, &arguments.inspect, &arguments.work)?;
         let settings = parts::worker_settings(&arguments.work, &arguments.content);

@@ -18,7 +18,7 @@ pub struct CheckpointFile {
     pub blob: BlobRef,
 }
 
-/// Replaces the job's checkpoint by these files, all or none.
+/// Replaces the job's checkpoint by these files, all or none. What only the one before held is garbage at once.
 ///
 /// Errors: `LeaseLost`, `BlobMissing`.
 pub async fn save_checkpoint(
@@ -38,9 +38,7 @@ pub async fn save_checkpoint(
     .fetch_optional(&mut *tx)
     .await?
     .ok_or_else(|| lease.lost())?;
-    sqlx::query!("delete from job_checkpoints where tenant_id = $1 and job_id = $2", lease.tenant.0, lease.job_id)
-        .execute(&mut *tx)
-        .await?;
+    blob::drop_checkpoint(&mut tx, lease.tenant, lease.job_id).await?;
     for file in files {
         sqlx::query!(
             "insert into job_checkpoints (tenant_id, job_id, file, blob, size_bytes, lease_token)

@@ -10,7 +10,7 @@ use super::text::{clean, to_json};
 use super::transition::{Ending, Next, Requeue, Standing, Why, next};
 use crate::spec::attempt::JobEvent;
 use crate::spec::failure::Failure;
-use crate::store::blob::BlobRef;
+use crate::store::blob::{self, BlobRef};
 use crate::store::tenant::TenantId;
 
 /// Ends the attempt in a failure; says what becomes of the job.
@@ -174,9 +174,7 @@ pub(super) async fn let_go(conn: &mut PgConnection, tenant: TenantId, job_id: Uu
     sqlx::query!("delete from job_inputs where tenant_id = $1 and job_id = $2", tenant.0, job_id)
         .execute(&mut *conn)
         .await?;
-    sqlx::query!("delete from job_checkpoints where tenant_id = $1 and job_id = $2", tenant.0, job_id)
-        .execute(conn)
-        .await?;
+    blob::drop_checkpoint(conn, tenant, job_id).await?;
     Ok(())
 }
 

@@ -8,10 +8,12 @@
 use std::path::Path;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::object::Objects;
 use super::spool::{Spooled, hash_file};
+use super::tenant::TenantId;
 
 /// Content by its SHA-256 (lower-case hex).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +51,36 @@ pub async fn store_file(conn: &mut PgConnection, objects: &Objects, path: &Path)
 }
 
 /// Tells the collector that the blob is about to be used. Waits for a collector that is just deleting it.
+///
+/// Only of a blob that was announced once are both times the same: [`drop_checkpoint`] relies on it.
 async fn announce(conn: &mut PgConnection, blob: &BlobRef) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into blobs (sha256, size_bytes) values ($1, $2)
-         on conflict (sha256) do update set touched_at = now()",
+         on conflict (sha256) do update
+             set touched_at = greatest(now(), blobs.created_at + interval '1 microsecond')",
         blob.sha256,
         blob.size_bytes as i64,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Drops the job's checkpoint and gives its blobs up at once, without the grace period, where only this job can have
+/// announced them: it announced every blob that its checkpoint refers to, so of one that was announced once nobody else
+/// is between announcement and reference. An announcement that comes later makes the blob young again or finds its row
+/// gone; other references keep it as ever.
+///
+/// `conn` is in a transaction that has the job's row locked.
+pub(crate) async fn drop_checkpoint(conn: &mut PgConnection, tenant: TenantId, job_id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!(
+        "with gone as (
+             delete from job_checkpoints where tenant_id = $1 and job_id = $2 returning blob
+         )
+         update blobs set touched_at = '-infinity'
+         where sha256 in (select blob from gone) and touched_at = created_at",
+        tenant.0,
+        job_id,
     )
     .execute(conn)
     .await?;

@@ -2,7 +2,7 @@
 //!
 //! A request with a key first takes the key (committed at once, so that a repetition sees it in flight), then stores its
 //! response in the transaction that creates what was asked for. A repetition gets that response. Where the process dies
-//! in between, the key is free again after a while, and the owner's name keeps the dead one from finishing after all.
+//! in between, the key is free again at the service's next start, at the latest after a while, and the owner's name keeps the dead one from finishing after all.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use super::tenant::TenantId;
 /// How long a response is kept.
 pub const KEEP: Duration = Duration::from_hours(24);
 
-/// How long a request may take from taking its key to its response; longer than an inspection may run. A repetition
-/// within this time after a crash is told that the first is in flight.
+/// How long a request may take from taking its key to its response; longer than an inspection may run.
 pub const IN_FLIGHT: Duration = Duration::from_mins(15);
 
 /// A key that this request holds.
@@ -118,6 +117,13 @@ pub async fn complete(
     .execute(conn)
     .await?;
     if stored.rows_affected() == 0 { Err(StoreError::KeyTakenOver) } else { Ok(()) }
+}
+
+/// Gives back every key that has no response yet, for a start that knows that nobody carries out requests: on one host, the
+/// holder of the data directory's lock before it takes its first request. Returns how many.
+pub async fn abandon_all(conn: &mut PgConnection) -> Result<u64, StoreError> {
+    let freed = sqlx::query!("delete from idempotency_keys where status_code is null").execute(conn).await?;
+    Ok(freed.rows_affected())
 }
 
 /// Gives the key back: nothing was created, a repetition may try anew.

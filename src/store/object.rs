@@ -7,10 +7,10 @@
 //! spool/…          files on their way in, on the same file system
 //! ```
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -20,7 +20,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use super::error::StoreError;
-use super::spool::{SpoolWriter, Spooled, copy_file};
+use super::spool::{self, SpoolWriter, Spooled, copy_file};
 
 /// Bytes of an object as they come.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
@@ -88,22 +88,11 @@ impl Objects {
         self.root.join(object_path(sha256).as_ref())
     }
 
-    /// Removes spool files that nobody has written to for `age`: what processes that died have left behind. Returns how
-    /// many.
-    pub async fn sweep_spool(&self, age: Duration) -> Result<u64, StoreError> {
+    /// Removes spool files whose process is dead. Returns how many.
+    pub async fn sweep_spool(&self) -> Result<u64, StoreError> {
         let folder = self.root.join("spool");
-        let io = |error| StoreError::io(&folder, error);
-        let mut removed = 0;
-        let mut entries = tokio::fs::read_dir(&folder).await.map_err(io)?;
-        while let Some(entry) = entries.next_entry().await.map_err(io)? {
-            // A file that vanishes meanwhile was finished by its owner.
-            let Ok(modified) = entry.metadata().await.and_then(|metadata| metadata.modified()) else { continue };
-            let idle = SystemTime::now().duration_since(modified).unwrap_or_default();
-            if idle >= age && tokio::fs::remove_file(entry.path()).await.is_ok() {
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let swept = tokio::task::spawn_blocking(move || spool::sweep(&folder));
+        swept.await.map_err(|error| StoreError::io(&self.root, io::Error::other(error)))?
     }
 
     /// Makes a spooled file an object. An object that is already there stays as it is.

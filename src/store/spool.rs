@@ -1,7 +1,12 @@
 //! Content on its way into the object store: a file of its own, hashed while it is written, gone when it is dropped.
+//!
+//! The file is locked for as long as it is on its way. The lock is the kernel's and goes with the process, however that
+//! ends: whoever gets it knows that the file is nobody's.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock, fstat};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,9 +29,16 @@ pub struct SpoolWriter {
 
 impl SpoolWriter {
     pub(super) async fn create(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(Uuid::now_v7().simple().to_string());
-        let file = File::create_new(&path).await.map_err(|error| StoreError::io(&path, error))?;
-        Ok(Self { file, path: SpoolPath(path), hash: Sha256::new(), size_bytes: 0 })
+        loop {
+            let path = folder.join(Uuid::now_v7().simple().to_string());
+            let io = |error| StoreError::io(&path, error);
+            let file = File::create_new(&path).await.map_err(io)?;
+            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // A sweep that came between making and locking took it for a dead process's.
+            if locked && fstat(&file).map_err(|error| io(error.into()))?.st_nlink > 0 {
+                return Ok(Self { file, path: SpoolPath(path), hash: Sha256::new(), size_bytes: 0 });
+            }
+        }
     }
 
     /// Appends bytes.
@@ -49,7 +61,7 @@ impl SpoolWriter {
         self.file.flush().await.map_err(io)?;
         self.file.sync_all().await.map_err(io)?;
         let blob = BlobRef { sha256: hex::encode(self.hash.finalize()), size_bytes: self.size_bytes };
-        Ok(Spooled { blob, path: self.path })
+        Ok(Spooled { blob, path: self.path, _lock: self.file })
     }
 }
 
@@ -58,6 +70,7 @@ impl SpoolWriter {
 pub struct Spooled {
     blob: BlobRef,
     path: SpoolPath,
+    _lock: File,
 }
 
 impl Spooled {
@@ -80,6 +93,25 @@ impl Drop for SpoolPath {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
+}
+
+/// Removes the files of processes that are dead. Returns how many.
+pub(super) fn sweep(folder: &Path) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder).map_err(|error| StoreError::io(folder, error))? {
+        let path = entry.map_err(|error| StoreError::io(folder, error))?.path();
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            // Its owner was done with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io(&path, error)),
+        };
+        // Removed with the lock held, so that who is just making it finds it gone once it has the lock.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && std::fs::remove_file(&path).is_ok() {
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// SHA-256 and size of a file.

@@ -19,14 +19,11 @@ const OVERDUE: Duration = Duration::from_secs(300);
 /// Longest time between two looks for lost attempts.
 const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time between two rounds of the broom.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+/// Time between two rounds of the broom: a training loop makes garbage as often as it keeps a checkpoint.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Rows and blobs that one round removes; the rest waits for the next, so that no transaction is long.
 const SWEEP_BATCH: u32 = 1_000;
-
-/// Age at which a half-written upload is given up.
-const SPOOL_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -88,7 +85,7 @@ async fn sweep(shared: &Shared) -> Result<()> {
     drop(connection);
     let collected =
         collector::collect(&shared.database, &shared.objects, shared.settings.collector_grace, SWEEP_BATCH).await?;
-    let uploads = shared.objects.sweep_spool(SPOOL_AGE).await?;
+    let uploads = shared.objects.sweep_spool().await?;
     if jobs + collected.blobs + uploads > 0 {
         info!(
             "Removed {jobs} old jobs, {} unreferenced blobs ({} bytes) and {uploads} abandoned uploads",

@@ -165,3 +165,53 @@ async fn a_collector_that_dies_half_way_leaves_what_the_next_upload_repairs() {
     world.blob(b"half deleted").await;
     assert_eq!(is_there(&world, &blob).await, (true, true));
 }
+
+#[tokio::test]
+async fn a_replaced_checkpoint_goes_at_once_unless_somebody_else_announced_its_content() {
+    let world = World::new().await;
+    let lease = world.running().await.lease;
+    let save = async |name: &str, content: &[u8]| {
+        let blob = world.blob(content).await;
+        let file = queue::CheckpointFile { name: name.into(), blob: blob.clone() };
+        queue::save_checkpoint(&mut *world.conn().await, &lease, &[file]).await.unwrap();
+        blob
+    };
+    let first = save("weights.bin", b"first").await;
+    let second = save("weights.bin", b"second").await;
+    assert_eq!(collect_now(&world).await, Collected { blobs: 1, bytes: 5 });
+    assert_eq!((is_there(&world, &first).await, is_there(&world, &second).await), ((false, false), (true, true)));
+
+    // An upload of the same content is between its announcement and its row.
+    world.blob(b"second").await;
+    let third = save("weights.bin", b"third").await;
+    assert_eq!(collect_now(&world).await, Collected::default());
+    model::insert(&mut *world.conn().await, DEFAULT_TENANT, &new_model(second.clone())).await.unwrap();
+    assert_eq!(is_there(&world, &second).await, (true, true));
+
+    // The same where the upload came first, and where it comes once the blob was given up.
+    let fourth = world.blob(b"fourth").await;
+    save("weights.bin", b"fourth").await;
+    save("weights.bin", b"fifth").await;
+    world.blob(b"third").await;
+    assert_eq!(collect_now(&world).await, Collected::default());
+    for kept in [&third, &fourth] {
+        assert_eq!(is_there(&world, kept).await, (true, true));
+    }
+}
+
+#[tokio::test]
+async fn the_checkpoint_of_a_job_that_has_ended_goes_at_once() {
+    let world = World::new().await;
+    let lease = world.running().await.lease;
+    let files = world.checkpoint().await;
+    queue::save_checkpoint(&mut *world.conn().await, &lease, &files).await.unwrap();
+    // Kept again unchanged: announced twice, so it waits for the grace period.
+    let again = world.checkpoint().await;
+    queue::save_checkpoint(&mut *world.conn().await, &lease, &again).await.unwrap();
+    let last = queue::CheckpointFile { name: "state.bin".into(), blob: world.blob(b"state").await };
+    queue::save_checkpoint(&mut *world.conn().await, &lease, &[again[0].clone(), last.clone()]).await.unwrap();
+    queue::finish_cancelled(&mut *world.conn().await, &lease).await.unwrap();
+    assert_eq!(collect_now(&world).await, Collected { blobs: 1, bytes: 5 });
+    assert_eq!(is_there(&world, &last.blob).await, (false, false));
+    assert_eq!(is_there(&world, &files[0].blob).await, (true, true));
+}

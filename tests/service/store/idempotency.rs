@@ -1,5 +1,5 @@
 use secateur::store::error::StoreError;
-use secateur::store::idempotency::{Begin, KeyHold, StoredResponse, abandon, begin, complete};
+use secateur::store::idempotency::{Begin, KeyHold, StoredResponse, abandon, abandon_all, begin, complete};
 use secateur::store::retention;
 use secateur::store::tenant::{DEFAULT_TENANT, TenantId};
 use serde_json::json;
@@ -115,4 +115,19 @@ async fn another_tenants_key_is_another_key() {
     started(&world).await;
     let theirs = begin(&mut *world.conn().await, other, "key-1", "POST /v1/jobs abc").await.unwrap();
     assert!(matches!(theirs, Begin::Started(_)), "{theirs:?}");
+}
+
+#[tokio::test]
+async fn a_start_after_a_crash_frees_the_keys_without_a_response_and_no_others() {
+    let world = World::new().await;
+    let dead = started(&world).await;
+    let answered = begin(&mut *world.conn().await, DEFAULT_TENANT, "key-2", "POST /v1/jobs abc").await.unwrap();
+    let Begin::Started(answered) = answered else { panic!("{answered:?}") };
+    complete(&mut *world.conn().await, DEFAULT_TENANT, &answered, &response()).await.unwrap();
+    assert_eq!(abandon_all(&mut world.conn().await).await.unwrap(), 1);
+    started(&world).await;
+    let late = complete(&mut *world.conn().await, DEFAULT_TENANT, &dead, &response()).await.unwrap_err();
+    assert!(matches!(late, StoreError::KeyTakenOver), "{late}");
+    let again = begin(&mut *world.conn().await, DEFAULT_TENANT, "key-2", "POST /v1/jobs abc").await.unwrap();
+    assert_eq!(again, Begin::Replay(response()));
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use futures_util::TryStreamExt;
 use secateur::store::blob;
 use secateur::store::error::StoreError;
@@ -79,12 +77,17 @@ async fn an_object_that_is_not_there_is_missing_by_name() {
 }
 
 #[tokio::test]
-async fn spool_files_of_dead_processes_are_swept_and_young_ones_left() {
+async fn spool_files_of_dead_processes_are_swept_at_once_and_living_ones_never() {
     let world = World::new().await;
     std::fs::write(world.folder.path().join("objects/spool/orphan"), b"left behind").unwrap();
-    assert_eq!(world.objects.sweep_spool(Duration::from_hours(1)).await.unwrap(), 0);
-    assert_eq!(world.objects.sweep_spool(Duration::ZERO).await.unwrap(), 1);
-    assert_eq!(files(&world, "spool"), 0);
+    let mut writing = world.objects.spool().await.unwrap();
+    writing.write(b"half").await.unwrap();
+    let finished = world.objects.spool().await.unwrap().finish().await.unwrap();
+    assert_eq!(world.objects.sweep_spool().await.unwrap(), 1);
+    assert_eq!(files(&world, "spool"), 2);
+    assert_eq!(world.objects.sweep_spool().await.unwrap(), 0);
+    assert!(finished.path().is_file());
+    assert_eq!(writing.finish().await.unwrap().blob().size_bytes, 4);
 }
 
 /// Files below a folder of the object store.
