@@ -110,13 +110,7 @@ async fn a_nul_character_is_refused_wherever_it_stands() {
 #[tokio::test]
 async fn a_type_of_body_that_is_not_taken_is_refused() {
     let app = App::start().await;
-    let response = app
-        .post("/v1/models")
-        .header("content-type", "text/csv")
-        .body("a,b")
-        .send()
-        .await
-        .unwrap();
+    let response = app.post("/v1/models").header("content-type", "text/csv").body("a,b").send().await.unwrap();
     problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type").await;
 }
 

@@ -124,7 +124,7 @@ async fn a_start_after_a_crash_frees_the_keys_without_a_response_and_no_others()
     let answered = begin(&mut *world.conn().await, DEFAULT_TENANT, "key-2", "POST /v1/jobs abc").await.unwrap();
     let Begin::Started(answered) = answered else { panic!("{answered:?}") };
     complete(&mut *world.conn().await, DEFAULT_TENANT, &answered, &response()).await.unwrap();
-    assert_eq!(abandon_all(&mut world.conn().await).await.unwrap(), 1);
+    assert_eq!(abandon_all(&mut *world.conn().await).await.unwrap(), 1);
     started(&world).await;
     let late = complete(&mut *world.conn().await, DEFAULT_TENANT, &dead, &response()).await.unwrap_err();
     assert!(matches!(late, StoreError::KeyTakenOver), "{late}");
