@@ -48,8 +48,8 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use problem::Problem;
 pub use metered::Pace;
+use problem::Problem;
 pub use state::{AppState, HttpSettings};
 
 /// How long open requests may take to end once the service stops.
