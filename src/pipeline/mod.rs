@@ -152,8 +152,11 @@ fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) 
         .enumerate()
         .filter_map(|(step, finished)| Some(serde_json::json!({"step": step, "plan": finished.plan.as_ref()?})))
         .collect();
-    let plan =
-        if cuts.is_empty() { None } else { Some(write("plan.json", serde_json::json!({ "cuts": cuts }).to_string().into_bytes())?) };
+    let plan = if cuts.is_empty() {
+        None
+    } else {
+        Some(write("plan.json", serde_json::json!({ "cuts": cuts }).to_string().into_bytes())?)
+    };
     Ok(Finished { models: steps.iter().filter_map(|step| step.model.clone()).collect(), report, plan })
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod attempt;
+mod ci_script;
 mod http;
 mod kills;
 mod queue;

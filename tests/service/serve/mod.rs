@@ -1,8 +1,4 @@
-//! `secateur serve` as a user runs it: the real program with its private PostgreSQL, real jobs of the digits example,
-//! real kills.
+//! `secateur serve` as a user runs it: the real program with its private PostgreSQL, and real jobs of the digits example.
 
-mod drain;
-mod kills;
 mod limits;
-mod service;
 mod start;

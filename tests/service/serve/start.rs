@@ -1,105 +1,100 @@
 //! Starting, and who may.
 
-use std::time::Duration;
+use std::process::Stdio;
 
-use super::service::{DataDir, Service, command, lives};
-use crate::support::eventually;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::service::Service;
 use crate::support::world::World;
+use crate::support::{digits, eventually, process};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_end_leaves_no_process_and_the_next_start_finds_everything() {
-    let data = DataDir::new();
-    let service = Service::start(&data.path());
-    let (model, _) = service.digits().await;
-    let postmaster = data.postmaster().expect("PostgreSQL runs");
-    service.stop();
-    assert!(!lives(postmaster), "PostgreSQL was stopped");
+    let mut service = Service::start(&[]).await;
+    let (model, _) = digits::upload(&service).await;
+    assert!(service.stop().await.success());
+    assert!(service.pids().is_empty(), "PostgreSQL was stopped");
 
-    let service = Service::start(&data.path());
-    assert_eq!(service.get(&format!("/v1/models/{model}")).await["id"], model);
-    service.stop();
+    service.restart().await;
+    assert_eq!(service.read(&format!("/v1/models/{model}")).await["id"], model);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_service_on_the_same_folder_names_the_process_of_the_first() {
-    let data = DataDir::new();
-    let service = Service::start(&data.path());
-    let second = command(&data.path()).output().expect("it ends");
+    let mut service = Service::start(&[]).await;
+    let second = service.serve().stderr(Stdio::piped()).output().expect("it ends");
     let error = String::from_utf8_lossy(&second.stderr);
     assert!(!second.status.success());
     assert!(error.contains(&format!("in use by process {}", service.pid())), "{error}");
-    assert_eq!(service.get("/readyz").await["status"], "ok", "the first one is not disturbed");
-    service.stop();
+    assert_eq!(service.read("/readyz").await["status"], "ok", "the first one is not disturbed");
+    assert!(service.stop().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_survived_is_adopted() {
-    let data = DataDir::new();
-    let service = Service::start(&data.path());
-    let postmaster = data.postmaster().expect("PostgreSQL runs");
-    service.kill();
-    assert!(lives(postmaster), "the kill reached the service alone");
-    let service = Service::start(&data.path());
-    assert_eq!(data.postmaster(), Some(postmaster));
-    service.stop();
-    assert!(!lives(postmaster), "who adopted it stops it");
+    let mut service = Service::start(&[]).await;
+    let postmaster = service.postmaster().expect("PostgreSQL runs");
+    service.kill_service().await;
+    assert!(process::lives(postmaster), "the kill reached the service alone");
+    service.restart().await;
+    assert_eq!(service.postmaster(), Some(postmaster));
+    assert!(service.stop().await.success());
+    assert!(!process::lives(postmaster), "who adopted it stops it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_ends_by_itself_is_started_again() {
-    let data = DataDir::new();
-    let service = Service::start(&data.path());
-    let first = data.postmaster().expect("PostgreSQL runs");
-    super::service::signal(first, rustix::process::Signal::KILL);
-    eventually("another one runs", || data.postmaster().is_some_and(|postmaster| postmaster != first)).await;
+    let service = Service::start(&[]).await;
+    let first = service.postmaster().expect("PostgreSQL runs");
+    process::signal(first, Signal::KILL);
+    eventually("another one runs", || service.postmaster().is_some_and(|postmaster| postmaster != first)).await;
     // The answer waits for a connection of the pool.
-    assert_eq!(service.get("/readyz").await["status"], "ok");
-    service.stop();
+    assert_eq!(service.read("/readyz").await["status"], "ok");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_id_that_is_another_programs_by_now_stops_no_start() {
-    let data = DataDir::new();
-    Service::start(&data.path()).stop();
+    let mut service = Service::start(&[]).await;
+    assert!(service.stop().await.success());
     // As after a restart of the machine: the file is left, and its process id is this test's.
-    let stale = format!("{}\n{}\n0\n5432\n/nowhere\n\n\nready\n", std::process::id(), data.path().display());
-    std::fs::write(data.path().join("postgres/data/postmaster.pid"), stale).unwrap();
-    Service::start(&data.path()).stop();
+    let stale = format!("{}\n{}\n0\n5432\n/nowhere\n\n\nready\n", std::process::id(), service.data_dir().display());
+    std::fs::write(service.data_dir().join("postgres/data/postmaster.pid"), stale).unwrap();
+    service.restart().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_does_not_exceed_a_sockets() {
-    let data = DataDir::new();
-    let service = Service::start(&data.path().join("d".repeat(120)));
-    assert_eq!(service.get("/readyz").await["status"], "ok");
-    service.stop();
+    let service = Service::new(&[]).with_data_in(&"d".repeat(120)).started().await;
+    assert_eq!(service.read("/readyz").await["status"], "ok");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_address_is_told_before_anything_is_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let data = DataDir::new();
-    let mut command = command(&data.path());
-    // The last one counts.
-    let output = command.args(["--listen", &taken.local_addr().unwrap().to_string()]).output().expect("it ends");
+    let address = taken.local_addr().unwrap().to_string();
+    let service = Service::new(&["--listen", &address]);
+    let output = service.serve().stderr(Stdio::piped()).output().expect("it ends");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && error.contains("--listen"), "{error}");
-    assert!(!data.path().join("postgres").exists());
+    assert!(!output.status.success() && error.contains(&format!("listening on {address}; name another")), "{error}");
+    assert!(!service.data_dir().join("postgres").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_knows_no_secret_and_has_limits() {
     let world = World::new().await;
-    let data = DataDir::new();
-    let mut command = command(&data.path());
-    command.env("DATABASE_URL", world.url()).env("AWS_SECRET_ACCESS_KEY", "hunter2");
-    let service = Service::start_with(command);
-    assert_eq!(data.postmaster(), None, "a named database is used, no other is started");
-    let digits = service.digits().await;
-    let job = service.retrain(&digits).await;
+    let service = Service::new(&[])
+        .with_environment("DATABASE_URL", &world.url())
+        .with_environment("AWS_SECRET_ACCESS_KEY", "hunter2")
+        .started()
+        .await;
+    assert_eq!(service.postmaster(), None, "a named database is used, no other is started");
+    let (model, dataset) = digits::upload(&service).await;
+    let request = json!({"kind": "retrain", "model_id": model, "dataset_id": dataset, "spec": {"epochs": 10_000}});
+    let job = service.submit(&request).await;
     service.until(&job, "it retrains", |job| job["stage"] == "retraining").await;
 
-    let attempt = service.attempt().expect("an attempt runs");
+    let attempt = service.attempt_of(&job).expect("an attempt runs");
     let environment = std::fs::read(format!("/proc/{attempt}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     let names: Vec<&str> = environment.split('\0').filter_map(|variable| variable.split('=').next()).collect();
@@ -113,6 +108,5 @@ async fn an_attempt_knows_no_secret_and_has_limits() {
     }
     assert_eq!(std::fs::read_to_string(format!("/proc/{attempt}/oom_score_adj")).unwrap().trim(), "1000");
     service.cancel(&job).await;
-    service.until(&job, "it is cancelled", |job| job["status"] == "cancelled").await;
-    tokio::time::timeout(Duration::from_secs(20), async { service.stop() }).await.expect("it stops");
+    assert_eq!(service.finished(&job).await["status"], "cancelled");
 }

@@ -1,6 +1,7 @@
 //! What the tests of the service share: a database for each test, and the world of a test.
 
 pub mod app;
+pub mod digits;
 pub mod postgres;
 pub mod process;
 pub mod service;

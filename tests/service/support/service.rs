@@ -1,7 +1,6 @@
 //! The real program as a user runs it: `secateur serve` with its private PostgreSQL, on a free port of the loopback, in a
 //! folder of its own. Everything that a test started is ended and removed with it; the logs are printed where it fails.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -25,15 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Pause between two looks at something that tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A running service.
+/// A service on a folder of its own, which it shares with nobody; it runs, or is stopped for the moment.
 pub struct Service {
     folder: TempDir,
+    data_dir: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     client: Client,
-    /// Where it listens, and its process; none while it is stopped.
     running: Option<Running>,
 }
 
+/// Where it listens, and its process.
 struct Running {
     url: String,
     child: Child,
@@ -47,13 +48,33 @@ pub struct WorkerProcess {
 impl Service {
     /// Starts a service with its defaults and these arguments.
     pub async fn start(arguments: &[&str]) -> Self {
+        Self::new(arguments).started().await
+    }
+
+    /// A service that is still to be started.
+    pub fn new(arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("secateur-").tempdir_in("/tmp").expect("a folder under /tmp");
         // Where this is root, PostgreSQL runs as another user and has to pass through here.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a folder that may be entered");
+        let data_dir = folder.path().join("data");
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut service = Self { folder, arguments, client: Client::new(), running: None };
-        service.restart().await;
-        service
+        Self { folder, data_dir, arguments, environment: Vec::new(), client: Client::new(), running: None }
+    }
+
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts its data into a folder of this name.
+    pub fn with_data_in(mut self, name: &str) -> Self {
+        self.data_dir = self.folder.path().join(name);
+        self
+    }
+
+    pub async fn started(mut self) -> Self {
+        self.restart().await;
+        self
     }
 
     /// Starts the service again on the same folder, after [`Self::stop`] or [`Self::kill_everything`].
@@ -74,46 +95,42 @@ impl Service {
 
     /// The command that [`Self::restart`] runs: a second one beside a running service is refused.
     pub fn serve(&self) -> Command {
-        let mut command = self.program("serve", "service.log");
-        command.args(["--listen", "127.0.0.1:0"]).args(&self.arguments);
+        let mut command = self.program("serve", &self.data_dir, "service.log");
+        if !self.arguments.iter().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
         command
     }
 
-    /// Starts a worker of its own process.
-    pub fn worker(&self, arguments: &[&str]) -> WorkerProcess {
-        let mut command = self.program("worker", "worker.log");
+    /// Starts a worker that is a process of its own, on a folder that has this service's objects.
+    pub fn worker(&self, data_dir: &Path, arguments: &[&str]) -> WorkerProcess {
+        let mut command = self.program("worker", data_dir, "worker.log");
         command.args(["--database-url", &self.database_url()]).args(arguments).stdout(Stdio::null());
         WorkerProcess { child: command.spawn().expect("the program starts") }
     }
 
-    /// A subcommand on this service's folder, with nothing in its environment that is meant for the tests or for
-    /// another service.
-    fn program(&self, subcommand: &str, log: &str) -> Command {
+    /// A subcommand on a folder, with nothing in its environment that is meant for the tests or for another service.
+    fn program(&self, subcommand: &str, data_dir: &Path, log: &str) -> Command {
         let log = File::options().create(true).append(true).open(self.folder.path().join(log)).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
-        let foreign = |name: &OsStr| {
-            name.to_str()
-                .is_some_and(|name| name.starts_with("SECATEUR_") || ["DATABASE_URL", "RUST_LOG"].contains(&name))
-        };
-        for (name, _) in std::env::vars_os().filter(|(name, _)| foreign(name)) {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("SECATEUR_") || ["DATABASE_URL", "RUST_LOG"].contains(&text.as_ref()) {
+                command.env_remove(&name);
+            }
         }
-        command.arg(subcommand).arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null()).stderr(log);
+        command.arg(subcommand).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).stderr(log);
         command
     }
 
-    pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// A folder that ends with the service, for files of the test.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// What the service has logged, over all its starts.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("service.log")).unwrap_or_default()
     }
 
     pub fn url(&self) -> &str {
@@ -129,19 +146,29 @@ impl Service {
         self.running.as_ref().expect("the service runs")
     }
 
-    /// The address of the private PostgreSQL, as its own file tells it: line 5 is the socket's folder.
+    /// The process of the private PostgreSQL, where it runs.
+    pub fn postmaster(&self) -> Option<u32> {
+        self.postmaster_file(0)?.parse().ok().filter(|pid| process::lives(*pid))
+    }
+
+    /// The address of the private PostgreSQL.
     pub fn database_url(&self) -> String {
         let socket = self.socket_folder().expect("PostgreSQL runs");
         format!("postgres://secateur@localhost/secateur?host={}", socket.display())
     }
 
     fn socket_folder(&self) -> Option<PathBuf> {
+        self.postmaster_file(4).map(PathBuf::from)
+    }
+
+    /// A line of the file that PostgreSQL keeps while it runs.
+    fn postmaster_file(&self, line: usize) -> Option<String> {
         let text = fs::read_to_string(self.postgres().join("postmaster.pid")).ok()?;
-        text.lines().nth(4).map(PathBuf::from)
+        text.lines().nth(line).map(|line| line.trim().to_owned())
     }
 
     fn postgres(&self) -> PathBuf {
-        self.data_dir().join("postgres/data")
+        self.data_dir.join("postgres/data")
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {
@@ -190,11 +217,8 @@ impl Service {
         let until = Instant::now() + PATIENCE;
         loop {
             let request = self.get(&format!("/v1/jobs/{id}")).header("prefer", "wait=20");
-            let response = request.send().await.expect("an answer");
-            // 202 where it has not ended within the wait.
-            let status = if response.status() == StatusCode::ACCEPTED { StatusCode::ACCEPTED } else { StatusCode::OK };
-            let job = expect(response, status).await;
-            if ["succeeded", "failed", "cancelled"].contains(&job["status"].as_str().expect("a status")) {
+            let job = expect(request.send().await.expect("an answer"), StatusCode::OK).await;
+            if !job["finished_at"].is_null() {
                 return job;
             }
             assert!(Instant::now() < until, "the job does not end: {job:#}");
@@ -221,23 +245,32 @@ impl Service {
         }
     }
 
-    /// Asks for the end of a job.
-    pub async fn cancel(&self, id: &str) {
+    /// Asks for the end of a job; returns how it stands.
+    pub async fn cancel(&self, id: &str) -> Value {
         let response = self.post(&format!("/v1/jobs/{id}/cancel")).send().await.expect("an answer");
-        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
+        expect(response, StatusCode::ACCEPTED).await
     }
 
     /// The whole history of a job.
     pub async fn events(&self, id: &str) -> Vec<Value> {
-        let mut events = Vec::new();
-        let mut query = String::new();
+        self.every(&format!("/v1/jobs/{id}/events")).await
+    }
+
+    /// The models that a job has published.
+    pub async fn models_of(&self, id: &str) -> Vec<Value> {
+        let mut models = self.every("/v1/models").await;
+        models.retain(|model| model["job_id"] == id);
+        models
+    }
+
+    /// All items of a list, page by page.
+    async fn every(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut page = self.read(&format!("{path}?limit=100")).await;
         loop {
-            let page = self.read(&format!("/v1/jobs/{id}/events?limit=100{query}")).await;
-            events.extend(page["items"].as_array().expect("a list").iter().cloned());
-            match page["next_cursor"].as_str() {
-                Some(cursor) => query = format!("&cursor={cursor}"),
-                None => return events,
-            }
+            items.extend(page["items"].as_array().expect("a list").iter().cloned());
+            let Some(cursor) = page["next_cursor"].as_str() else { return items };
+            page = self.read(&format!("{path}?limit=100&cursor={cursor}")).await;
         }
     }
 
@@ -262,53 +295,75 @@ impl Service {
         process::with_argument(&format!("/{job_id}-")).into_iter().find(|pid| process::lives(*pid))
     }
 
-    /// Waits for a process that works on the job.
-    pub async fn attempt_pid(&self, job_id: &str) -> u32 {
+    /// Waits for a process that works on the job; none comes where the job ends before.
+    pub async fn attempt_pid(&self, job_id: &str) -> Option<u32> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(pid) = self.attempt_of(job_id) {
-                return pid;
+                return Some(pid);
+            }
+            if !self.job(job_id).await["finished_at"].is_null() {
+                return None;
             }
             assert!(Instant::now() < until, "nobody works on the job");
             tokio::time::sleep(LOOK).await;
         }
     }
 
+    /// `kill -9` of the process that works on the job, if there is one; returns when it is gone.
+    pub async fn kill_attempt(&self, job_id: &str) {
+        if let Some(pid) = self.attempt_of(job_id) {
+            process::kill(pid);
+            until_gone(&[pid]).await;
+        }
+    }
+
     /// Every process of this service: itself, its children, and all of its PostgreSQL.
     pub fn pids(&self) -> Vec<u32> {
-        let mut pids = process::working_in(&self.postgres());
-        if let Some(running) = &self.running {
-            pids.push(running.child.id());
-            pids.extend(
-                process::children_of(running.child.id())
-                    .into_iter()
-                    .filter(|pid| !pids.contains(pid))
-                    .collect::<Vec<_>>(),
-            );
+        let mut pids = self.postgres_pids();
+        if let Some(Running { child, .. }) = &self.running {
+            pids.push(child.id());
+            pids.extend(process::children_of(child.id()));
         }
+        pids.sort_unstable();
+        pids.dedup();
         pids
+    }
+
+    fn postgres_pids(&self) -> Vec<u32> {
+        process::working_in(&self.postgres())
     }
 
     /// `kill -9` of the service, its attempts and its PostgreSQL; returns when all are gone.
     pub async fn kill_everything(&mut self) {
-        let pids = self.pids();
-        pids.iter().copied().for_each(process::kill);
-        if let Some(mut running) = self.running.take() {
-            running.child.wait().expect("its status");
+        let mut pids = self.pids();
+        let Running { mut child, .. } = self.running.take().expect("the service runs");
+        while !pids.is_empty() {
+            pids.iter().copied().for_each(process::kill);
+            child.wait().expect("its status");
+            until_gone(&pids).await;
+            // One that was started at this moment was not in the list.
+            pids = self.postgres_pids();
         }
-        let until = Instant::now() + PATIENCE;
-        while pids.iter().any(|pid| process::lives(*pid)) || !process::working_in(&self.postgres()).is_empty() {
-            process::working_in(&self.postgres()).into_iter().for_each(process::kill);
-            assert!(Instant::now() < until, "a killed process does not end");
-            tokio::time::sleep(LOOK).await;
-        }
+    }
+
+    /// `kill -9` of the service alone. Its attempts end by themselves, which is waited for; its PostgreSQL lives on.
+    pub async fn kill_service(&mut self) {
+        let Running { mut child, .. } = self.running.take().expect("the service runs");
+        let mut attempts = process::children_of(child.id());
+        attempts.retain(|pid| !self.postgres_pids().contains(pid));
+        child.kill().expect("a service that runs");
+        child.wait().expect("its status");
+        until_gone(&attempts).await;
     }
 
     /// SIGTERM, as an init system sends it; returns when the service has ended.
     pub async fn stop(&mut self) -> ExitStatus {
         let Running { mut child, .. } = self.running.take().expect("the service runs");
         process::signal(child.id(), Signal::TERM);
-        tokio::task::spawn_blocking(move || child.wait()).await.expect("a thread that waits").expect("its status")
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the service stops when it is told to");
+        ended.expect("a thread that waits").expect("its status")
     }
 }
 
@@ -316,33 +371,30 @@ impl Drop for Service {
     fn drop(&mut self) {
         let socket = self.socket_folder();
         self.pids().into_iter().for_each(process::kill);
-        if let Some(mut running) = self.running.take() {
-            let _ = running.child.wait();
+        if let Some(Running { mut child, .. }) = self.running.take() {
+            let _ = child.wait();
         }
-        // A process that is being started at this moment was not in the list.
+        // One that was started at this moment was not in the list. Its folder is removed next.
         let until = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < until && !process::working_in(&self.postgres()).is_empty() {
-            process::working_in(&self.postgres()).into_iter().for_each(process::kill);
+        while !self.postgres_pids().is_empty() && Instant::now() < until {
+            self.postgres_pids().into_iter().for_each(process::kill);
             std::thread::yield_now();
         }
         if let Some(socket) = socket {
             let _ = fs::remove_dir_all(socket);
         }
         if std::thread::panicking() {
-            for log in ["service.log", "worker.log", "data/postgres.log"] {
-                let text = fs::read_to_string(self.folder.path().join(log)).unwrap_or_default();
+            let logs = ["service.log", "worker.log"].map(|log| self.folder.path().join(log));
+            for log in logs.into_iter().chain([self.data_dir.join("postgres.log")]) {
+                let text = fs::read_to_string(&log).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();
-                eprintln!("── the end of {log}:\n{}", lines[lines.len().saturating_sub(80)..].join("\n"));
+                eprintln!("── the end of {}:\n{}", log.display(), lines[lines.len().saturating_sub(80)..].join("\n"));
             }
         }
     }
 }
 
 impl WorkerProcess {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().expect("a worker that runs");
@@ -354,6 +406,15 @@ impl Drop for WorkerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until none of the processes is left.
+async fn until_gone(pids: &[u32]) {
+    let until = Instant::now() + PATIENCE;
+    while pids.iter().any(|pid| process::lives(*pid)) {
+        assert!(Instant::now() < until, "a process does not end");
+        tokio::time::sleep(LOOK).await;
     }
 }
 
