@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::emit::{Emitter, Value};
+use super::parameters::behind;
 use crate::onnx::attribute::Attribute;
 use crate::onnx::dtype::DataType;
-use crate::onnx::graph::outer_names;
+use crate::onnx::graph::{Graph, outer_names};
 use crate::onnx::model::Model;
 use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 use crate::onnx::raise::TRAINING_OPSET;
@@ -152,7 +153,7 @@ impl Forward {
     }
 
     /// Takes over one node of the model.
-    fn take(&mut self, node: &NodeProto, graph: &crate::onnx::graph::Graph, inferred: &Inferred) {
+    fn take(&mut self, node: &NodeProto, graph: &Graph, inferred: &Inferred) {
         if let [output] = node.output.as_slice() {
             let folded = match graph.constant(output) {
                 Some(Ok(tensor)) => Some(tensor),
@@ -168,7 +169,7 @@ impl Forward {
             node.name = node.output.first().cloned();
         }
         if node.is("BatchNormalization") {
-            self.normalize_by_batch(&mut node);
+            self.normalize_by_batch(&mut node, graph);
         } else if node.is("Dropout") && node.output.get(1).is_none_or(|mask| graph.uses(mask).is_empty()) {
             self.findings
                 .push(format!("{} is left out of training: the model was exported without its effect", node.label()));
@@ -194,13 +195,21 @@ impl Forward {
         name
     }
 
-    fn normalize_by_batch(&mut self, node: &mut NodeProto) {
+    /// Puts a `BatchNormalization` into training mode. Where its running statistics are no constants there is nothing to
+    /// write new ones to, and it goes on normalising by those that it has.
+    fn normalize_by_batch(&mut self, node: &mut NodeProto, graph: &Graph) {
         let (Some(x), Some(scale)) =
             (self.values.get(&node.input[0]).cloned(), self.values.get(&node.input[1]).cloned())
         else {
             return;
         };
-        let running = [node.input[3].clone(), node.input[4].clone()];
+        let statistic = |slot| node.input_name(slot).and_then(|name| behind(graph, name)).map(str::to_owned);
+        let (Some(mean), Some(variance)) = (statistic(3), statistic(4)) else {
+            let label = node.label();
+            self.findings.push(format!("{label} keeps its running statistics: they are computed, not stored"));
+            return;
+        };
+        let running = [mean, variance];
         // In training mode the kernel writes its results over the mean and the variance that it was given. With momentum
         // 0 it ignores what they were, so that two values made for it alone will do; they depend on an input of the
         // graph, for a constant would be computed once and kept.

@@ -8,7 +8,7 @@ use crate::evaluate::{EvaluateError, Evaluation};
 use crate::onnx::model::Model;
 use crate::spec::evaluate::EvaluateSpec;
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::job::{Stage, Step};
+use crate::spec::job::{Stage, Step, StepSpec};
 
 /// Measures the model, beside its baseline where there is one: the one that the spec names, else the model that the job
 /// started from where an earlier step has changed it.
@@ -42,7 +42,16 @@ pub(super) fn run(
             EvaluateError::Interrupted => Stop::Interrupted,
             error => Stop::Failed(error.into()),
         })?;
-    let mut report = context.report(evaluated.findings);
+    let mut findings = evaluated.findings;
+    let trained_on = |earlier: &Step| matches!(earlier.spec, StepSpec::Retrain(_)) && earlier.dataset_id == step.dataset_id;
+    if step.dataset_id.is_some() && context.task.spec.steps[..context.step].iter().any(trained_on) {
+        findings.push(
+            "the quality was measured on data that an earlier step trained on, and flatters the model; name a test set in \
+             the step's `dataset_id`"
+                .to_owned(),
+        );
+    }
+    let mut report = context.report(findings);
     report.evaluate = Some(evaluated.report);
     Ok(StepOutcome { model: None, report, plan: None })
 }

@@ -93,9 +93,13 @@ pub fn retrain(
     let (optimizer, full_rate) = Sgd::new(&spec.optimizer);
     let Loss::CrossEntropy { label_smoothing } = spec.loss;
     let threads = context.threads.max(1) as usize;
-    let step = TrainingStep::new(engine, &prepared.graph, optimizer, label_smoothing, threads)?;
+    let mut step = TrainingStep::new(engine, &prepared.graph, optimizer, label_smoothing, threads)?;
     let reader = Reader::new(dataset, &prepared.raised)?;
     let start = State::new(step.layout().read(&prepared.raised));
+    let zeros = step.keep_zeros(&start.now);
+    if zeros > 0 {
+        prepared.findings.push(format!("{zeros} weights that were zero stayed zero"));
+    }
     let state = resume(context.checkpoints, &identity, start, &mut prepared.findings);
     let steps_per_epoch = (parts.training.len() / batch) as u64;
     let total = u64::from(spec.epochs) * steps_per_epoch;

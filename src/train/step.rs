@@ -5,7 +5,7 @@ use crate::engine::{Engine, EngineError, Optimization, Session, SessionOptions};
 use crate::onnx::tensor::Tensor;
 
 use super::optimizer::Sgd;
-use super::state::{Layout, State};
+use super::state::{Layout, Numbers, State};
 
 /// A training graph ready to run, and how its results change the state.
 pub struct TrainingStep {
@@ -17,6 +17,8 @@ pub struct TrainingStep {
     normalizations: Vec<(f32, usize)>,
     optimizer: Sgd,
     label_smoothing: f32,
+    /// Positions in the flat weights that stay zero, ascending.
+    pruned: Vec<usize>,
 }
 
 /// What a step found out about its batch, before it changed the weights.
@@ -54,12 +56,27 @@ impl TrainingStep {
             normalizations: graph.normalizations.iter().map(|n| (n.momentum, n.count)).collect(),
             optimizer,
             label_smoothing: label_smoothing as f32,
+            pruned: Vec::new(),
         })
     }
 
     /// Where the state's tensors lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Keeps the zeros of a sparse model: elements of matrices that are exactly 0 in `start` stay 0. A matrix of nothing
+    /// but zeros is a layer that begins there, and is trained. Returns how many elements stay.
+    pub fn keep_zeros(&mut self, start: &Numbers) -> usize {
+        for slot in self.layout.weights.iter().filter(|slot| slot.decays) {
+            let zeros = slot.range.clone().filter(|i| start.weights[*i] == 0.0);
+            let before = self.pruned.len();
+            self.pruned.extend(zeros);
+            if self.pruned.len() - before == slot.range.len() {
+                self.pruned.truncate(before);
+            }
+        }
+        self.pruned.len()
     }
 
     /// Loss and gradients of a batch: the gradient of each weight in the order of the layout, then mean and variance of
@@ -103,6 +120,10 @@ impl TrainingStep {
             let (weights, velocity) =
                 (&mut state.now.weights[slot.range.clone()], &mut state.velocity[slot.range.clone()]);
             self.optimizer.step(weights, velocity, &gradient, rate as f32, slot.decays);
+        }
+        for i in &self.pruned {
+            state.now.weights[*i] = 0.0;
+            state.velocity[*i] = 0.0;
         }
         for (i, (slot, batch)) in self.layout.statistics.iter().zip(statistics).enumerate() {
             let Ok(batch) = batch.to_f32() else { continue };

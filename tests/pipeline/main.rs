@@ -102,3 +102,18 @@ fn a_file_that_is_no_model_is_refused_with_its_code() {
     let failure = secateur::pipeline::inspect_model(&file, &Default::default()).unwrap_err();
     assert_eq!(failure.code, FailureCode::InvalidModel, "{failure}");
 }
+
+#[test]
+fn zeros_of_a_sparse_model_survive_its_retraining_and_training_data_in_an_evaluation_is_told() {
+    let spec = json!({"steps": [
+        {"kind": "prune", "spec": {"method": "unstructured", "target": {"sparsity": 0.8}}},
+        {"kind": "retrain", "spec": {"epochs": 1, "batch_size": 64}},
+        {"kind": "evaluate", "spec": {"latency": null}},
+    ]});
+    let digits = Digits::new(JobKind::Pipeline, &spec);
+    let report = digits.report(&digits.run(&Interruptions::none()).unwrap());
+    let pruned = &report.steps[0].prune.as_ref().unwrap().size_after;
+    assert_eq!(report.candidate.unwrap().size.nonzero_parameters, pruned.nonzero_parameters);
+    assert!(report.steps[1].findings.iter().any(|finding| finding.contains("stayed zero")), "{:?}", report.steps[1].findings);
+    assert!(report.steps[2].findings.iter().any(|finding| finding.contains("trained on")), "{:?}", report.steps[2].findings);
+}
