@@ -1,5 +1,7 @@
 //! Random moments, which can be had again.
 
+#![expect(clippy::print_stderr, reason = "who sees a failure needs the moments that led to it")]
+
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -9,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 pub struct Moments(ChaCha8Rng);
 
 impl Moments {
+    #[expect(clippy::disallowed_methods, reason = "the seed is given on the command line of the tests")]
     pub fn new() -> Self {
         let seed = match std::env::var("MOMENTS_SEED") {
             Ok(seed) => seed.parse().expect("MOMENTS_SEED is a number"),

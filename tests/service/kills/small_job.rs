@@ -40,7 +40,6 @@ impl SmallJob {
         let began = Instant::now();
         let job = service.succeeded(&service.submit(&request).await).await;
         let duration = began.elapsed();
-        eprintln!("the job takes {duration:?} when nobody disturbs it");
         Self { request, model: output(service, &job).await, epochs: epochs(service, &job).await, duration }
     }
 

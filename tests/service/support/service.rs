@@ -19,7 +19,7 @@ use super::app::expect;
 use super::process;
 
 /// How long anything may take that a test waits for. Far above what it needs on a busy machine; only a defect gets there.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Pause between two looks at something that tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(20);
