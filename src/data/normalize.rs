@@ -38,14 +38,14 @@ impl Normalize {
                 return Err(DataError::Preprocess { field, reason });
             }
         }
-        let value = |values: &[f32], channel: usize, default| match values {
+        let value = |values: &[f64], channel: usize, default| match values {
             [] => default,
-            [only] => *only,
-            several => several[channel],
+            [only] => *only as f32,
+            several => several[channel] as f32,
         };
         let channels: Vec<_> =
             (0..wanted.max(1)).map(|channel| (value(mean, channel, 0.0), value(std, channel, 1.0))).collect();
-        let divide_by = preprocess.divide_by;
+        let divide_by = preprocess.divide_by as f32;
         let tables = channels
             .iter()
             .map(|&(mean, std)| std::array::from_fn(|byte| normal(byte as f32, divide_by, mean, std)))
