@@ -19,6 +19,10 @@ pub enum PruneError {
     Certify(#[from] CertifyError),
     #[error("`{pattern}` is not a glob pattern")]
     Exclude { pattern: String },
+    #[error(
+        "the pattern `{pattern}` matches no node or initializer, so that it protects nothing; a name here is `{example}`"
+    )]
+    ExcludesNothing { pattern: String, example: String },
     #[error("models below operator set {least} are not pruned; this one has {found}")]
     Opset { least: i64, found: i64 },
 }
@@ -33,7 +37,9 @@ impl From<PruneError> for Failure {
             PruneError::Allocate(AllocateError::MacsUnknown(_)) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
             }
-            PruneError::Exclude { .. } => Self::new(FailureCode::InvalidSpec, message).at("/spec/exclude"),
+            PruneError::Exclude { .. } | PruneError::ExcludesNothing { .. } => {
+                Self::new(FailureCode::InvalidSpec, message).at("/spec/exclude")
+            }
             PruneError::Importance(ImportanceError::Weight { tensor, .. } | ImportanceError::NotANumber { tensor })
             | PruneError::Surgery(SurgeryError::Tensor { tensor, .. }) => {
                 Self::new(FailureCode::InvalidModel, message).at(tensor)

@@ -105,7 +105,7 @@ impl Run<'_> {
         let (Target::Sparsity(share) | Target::ChannelsRemoved(share)) = self.spec.target else {
             return Err(allocate::AllocateError::MacsUnknown("zeros do not change them; give `sparsity`".into()).into());
         };
-        let exclude = structured::globs(&self.spec.exclude)?;
+        let exclude = structured::globs(&self.spec.exclude, self.graph)?;
         let sparse = unstructured::sparsify(self.model, share, self.spec.criterion, self.spec.seed, &exclude)?;
         (self.entered)(Stage::Certifying);
         let certificate = self.subject(&sparse.model).verified()?;

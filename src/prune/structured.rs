@@ -37,7 +37,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     if found < LEAST_OPSET {
         return Err(PruneError::Opset { least: LEAST_OPSET, found });
     }
-    let mut wishes = Wishes { exclude: globs(&spec.exclude)?, holds: Vec::new() };
+    let mut wishes = Wishes { exclude: globs(&spec.exclude, graph)?, holds: Vec::new() };
     let open = OpenSizes::new(model, inferred, &spec.example_shapes);
     let parameters = cost::parameter_count(model);
     let mut notes = Vec::new();
@@ -69,11 +69,27 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
 }
 
 /// The patterns of names to leave alone.
-pub fn globs(patterns: &[String]) -> Result<GlobSet, PruneError> {
+///
+/// Errors: a pattern without a match, for what it was to protect would be cut without a word.
+pub fn globs(patterns: &[String], graph: &Graph<'_>) -> Result<GlobSet, PruneError> {
     let bad = |pattern: &str| PruneError::Exclude { pattern: pattern.to_owned() };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        set.add(Glob::new(pattern).map_err(|_| bad(pattern))?);
+        let glob = Glob::new(pattern).map_err(|_| bad(pattern))?;
+        let matcher = glob.compile_matcher();
+        let nodes = graph.proto.node.iter();
+        let mut names =
+            nodes.flat_map(|node| std::iter::once(node.name()).chain(node.output.iter().map(String::as_str)));
+        let mut initializers = graph.proto.initializer.iter().map(|tensor| tensor.name());
+        if !names.any(|name| matcher.is_match(name)) && !initializers.any(|name| matcher.is_match(name)) {
+            let example = graph.proto.node.iter().map(|node| node.name()).find(|name| !name.is_empty());
+            let example = example.or_else(|| graph.proto.initializer.first().map(|tensor| tensor.name()));
+            return Err(PruneError::ExcludesNothing {
+                pattern: pattern.clone(),
+                example: example.unwrap_or_default().to_owned(),
+            });
+        }
+        set.add(glob);
     }
     set.build().map_err(|_| bad(&patterns.join(", ")))
 }

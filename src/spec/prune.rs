@@ -15,7 +15,7 @@ pub struct PruneRequest {
     /// Widths of cut axes are rounded up to a multiple of this where the runtime cares; 1 turns rounding off.
     #[schema(default = 8)]
     pub round_to: Option<u32>,
-    /// Glob patterns of node or initializer names whose channels stay.
+    /// Glob patterns of node or initializer names whose channels stay; one that matches nothing fails the job.
     pub exclude: Vec<String>,
     /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
     pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,

@@ -1,6 +1,7 @@
 //! What stays, and that it says why.
 
 use super::*;
+use crate::spec::failure::Failure;
 
 /// A dense layer around something: `rest` makes the middle value out of eight channels.
 fn around(rest: impl FnOnce(&mut Net, String) -> String) -> Model {
@@ -119,6 +120,19 @@ fn excluded_names_stay() {
     let spec = PruneSpec { exclude: vec!["a*".into()], target: Target::ChannelsRemoved(0.4), ..half() };
     let error = prune(&model, &spec, 1, &|_| {}).unwrap_err();
     assert!(error.to_string().contains("the best that is possible is 0.0000 (left alone: it is excluded"), "{error}");
+}
+
+/// A pattern that met nothing was ignored, and what it was meant for was cut.
+#[test]
+fn a_pattern_that_excludes_nothing_is_refused_with_a_name_of_the_model() {
+    let model = around(|_, y| y);
+    for spec in [half(), PruneSpec { method: Method::Unstructured, target: Target::Sparsity(0.5), ..half() }] {
+        let spec = PruneSpec { exclude: vec!["layer9*".into()], ..spec };
+        let error = prune(&model, &spec, 1, &|_| {}).unwrap_err();
+        assert!(matches!(&error, PruneError::ExcludesNothing { pattern, .. } if pattern == "layer9*"), "{error}");
+        let failure = Failure::from(error);
+        assert_eq!(failure.place.as_deref(), Some("/spec/exclude"));
+    }
 }
 
 #[test]
