@@ -129,7 +129,7 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
         context.progress(1.0);
         observer.event(
             "step_finished",
-            format!("Step {} ({}) is done", index + 1, step.spec.kind().as_str()),
+            format!("Step {} ({}) is done.", index + 1, step.spec.kind().as_str()),
             serde_json::json!({"step": index, "kind": step.spec.kind(), "duration_ms": outcome.report.duration_ms}),
         );
         checkpointer.finish_step(FinishedStep { report: outcome.report, model, plan: outcome.plan })?;

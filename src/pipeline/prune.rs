@@ -13,7 +13,7 @@ pub(super) fn run(spec: &PruneSpec, model: &Model, context: &StepContext) -> Res
     let (before, after) = (&pruned.report.size_before, &pruned.report.size_after);
     context.observer.event(
         "pruned",
-        format!("{} of {} parameters are left", after.parameters, before.parameters),
+        format!("{} of {} parameters are left.", after.parameters, before.parameters),
         serde_json::json!({
             "parameters_before": before.parameters, "parameters_after": after.parameters,
             "macs_before": before.macs, "macs_after": after.macs,

@@ -260,7 +260,7 @@ impl Training<'_> {
             .map_or(String::new(), |accuracy| format!(", validation accuracy {:.2} %", 100.0 * accuracy));
         let epochs = self.total.div_ceil(self.steps_per_epoch);
         let message = format!(
-            "Epoch {} of {epochs}: loss {:.4}, training accuracy {:.2} %{validation}",
+            "Epoch {} of {epochs}: loss {:.4}, training accuracy {:.2} %{validation}.",
             figures.epoch,
             figures.training_loss,
             100.0 * figures.training_accuracy
