@@ -8,12 +8,13 @@
 
 DATASET and TEST are what the service takes: a .npz (`x`/`image`, `y`/`labels`) or a .zip of class folders of images.
 
-`gradients` compares one step of plain gradient descent with PyTorch in double precision: the gradient of each weight is
-its change divided by the learning rate. Where an activation rounds to the other side of a Relu's 0, the tensors before it
-differ by up to some percent, in any engine that computes in single precision; another `--seed` takes another batch.
-`retrain` trains the model with both, with the same
-hyperparameters and kinds of augmentation (the random numbers differ), tests both results by the interpreter below, and
-prints accuracies and times.
+`gradients` compares one step of plain gradient descent with PyTorch in double precision: the gradient of each weight
+is its change divided by the learning rate. Where an activation rounds to the other side of a Relu's 0, the tensors
+before it differ by up to some percent, in any engine that computes in single precision; another `--seed` takes another
+batch.
+`retrain` trains the model with both, with the same hyperparameters on the same batches (order and augmentation are
+drawn as this project draws them, see `same_batches.py`; only the JPEG decoder is another), tests both results by the
+interpreter below, and prints accuracies and times. It fails where this project ends more than one point below PyTorch.
 
 The model is read by a small interpreter of ONNX nodes: floating initializers of convolutions, dense layers and
 normalisations become parameters, so that any widths that pruning left are taken as they are.
@@ -34,6 +35,8 @@ import onnx
 import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
+
+import same_batches
 
 CIFAR = {"divide_by": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -197,6 +200,7 @@ def load(path, preprocess):
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.lower().endswith((".jpg", ".jpeg", ".png"))]
             folder = lambda name: os.path.basename(os.path.dirname(name))
+            names.sort(key=lambda name: (folder(name).encode(), name.encode()))
             classes = sorted({folder(name) for name in names}, key=str.encode)
             labels = np.array([classes.index(folder(name)) for name in names])
             images = np.stack([
@@ -272,19 +276,6 @@ def accuracy(network, x, y):
     return 100.0 * hits / len(x)
 
 
-def augmented(x, flip, padding, generator):
-    """A shift of each image by up to `padding` pixels, zeros coming in, and a mirroring of every second."""
-    n, _, h, w = x.shape
-    if padding:
-        padded = F.pad(x, [padding] * 4)
-        down, right = torch.randint(0, 2 * padding + 1, (2, n), generator=generator)
-        x = torch.stack([padded[i, :, a : a + h, b : b + w] for i, (a, b) in enumerate(zip(down, right))])
-    if flip:
-        mirrored = torch.rand(n, generator=generator) < 0.5
-        x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
-    return x
-
-
 def theirs(options, x, y):
     """The same training in PyTorch; returns the network and the seconds of its steps."""
     network = Network(options.model)
@@ -294,29 +285,35 @@ def theirs(options, x, y):
         [{"params": groups[0], "weight_decay": options.weight_decay}, {"params": groups[1], "weight_decay": 0.0}],
         lr=options.learning_rate, momentum=0.9)
     steps = len(x) // options.batch
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * options.epochs)
-    generator = torch.Generator().manual_seed(options.seed)
+    left = min(steps * options.epochs, options.max_steps or steps * options.epochs)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, left)
+    images = x.numpy()
     begun = time.time()
     for epoch in range(options.epochs):
-        total = 0.0
-        order = torch.randperm(len(x), generator=generator)[: steps * options.batch]
-        for picked in order.split(options.batch):
-            batch = augmented(x[picked], options.flip, options.crop_padding, generator)
+        total, here = 0.0, min(steps, left)
+        left -= here
+        order = same_batches.order(len(x), options.seed, epoch)[: here * options.batch]
+        for picked in order.reshape(here, options.batch):
+            batch = images[picked]
+            if options.flip or options.crop_padding:
+                batch = same_batches.changed(images, picked, options.seed, epoch, options.crop_padding, options.flip)
+            batch, labels = torch.from_numpy(batch), y[torch.from_numpy(picked)]
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(batch), y[picked])
+            loss = F.cross_entropy(network(batch), labels)
             loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"PyTorch epoch {epoch + 1}: loss {total / steps:.4f}")
+        if here:
+            print(f"PyTorch epoch {epoch + 1}: loss {total / here:.4f}")
     return network, time.time() - begun
 
 
 def retrain(options):
     """The same epochs by both, tested on the same images."""
     spec = {
-        "epochs": options.epochs, "batch_size": options.batch, "validation_fraction": 0.0, "seed": options.seed,
-        "schedule": {"kind": "cosine"},
+        "epochs": options.epochs, "max_steps": options.max_steps, "batch_size": options.batch, "seed": options.seed,
+        "validation_fraction": 0.0, "schedule": {"kind": "cosine"},
         "augment": {"horizontal_flip": options.flip, "crop_padding": options.crop_padding},
         "optimizer": {"kind": "sgd", "learning_rate": options.learning_rate, "momentum": 0.9,
                       "weight_decay": options.weight_decay},
@@ -346,6 +343,7 @@ def main():
     parser.add_argument("--binary", default="target/debug/examples/retrain")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--max-steps", type=int, help="fewer steps than the epochs have")
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--crop-padding", type=int, default=4)
