@@ -8,6 +8,7 @@ mod ci_script;
 mod http;
 mod kills;
 mod queue;
+mod real_models;
 mod serve;
 mod store;
 mod support;

@@ -212,14 +212,18 @@ impl Service {
         self.read(&format!("/v1/jobs/{id}")).await
     }
 
-    /// Waits for the end of a job, whatever it is.
+    /// Waits for the end of a job, whatever it is, as long as it gets on.
     pub async fn finished(&self, id: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let (mut until, mut progress) = (Instant::now() + PATIENCE, Value::Null);
         loop {
             let request = self.get(&format!("/v1/jobs/{id}")).header("prefer", "wait=20");
             let job = expect(request.send().await.expect("an answer"), StatusCode::OK).await;
             if !job["finished_at"].is_null() {
                 return job;
+            }
+            if job["progress"] != progress {
+                progress = job["progress"].clone();
+                until = Instant::now() + PATIENCE;
             }
             assert!(Instant::now() < until, "the job does not end: {job:#}");
         }
