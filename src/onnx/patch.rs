@@ -275,7 +275,7 @@ mod tests {
         let clone = Change::CloneInitializer { name: "w".into(), copy: "w_a".into(), node: a, slot: 1 };
         let applied =
             apply(&model, &[clone, Change::ReplaceInitializer { name: "w_a".into(), tensor: narrow }]).unwrap();
-        assert_eq!(applied.redeclared, [y.clone()]);
+        assert_eq!(applied.redeclared, std::slice::from_ref(&y));
         assert_eq!(applied.inferred.dims(&y).unwrap()[1], Dim::known(6));
         assert_eq!(applied.model.graph().initializer("w").unwrap().dims, [3, 4]);
     }

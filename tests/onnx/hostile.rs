@@ -127,6 +127,9 @@ fn a_sound_model_is_taken() {
     assert!(infer(&model).unknown().is_empty());
 }
 
+/// What is wrong, the file, the code, a part of the message, how the place starts.
+type Row = (&'static str, Vec<u8>, FailureCode, &'static str, Option<&'static str>);
+
 #[test]
 fn each_defect_is_refused_with_its_reason_and_place() {
     let whole = small().to_bytes();
@@ -141,7 +144,7 @@ fn each_defect_is_refused_with_its_reason_and_place() {
             .collect::<Vec<u8>>()
     };
     let invalid = FailureCode::InvalidModel;
-    let rows: Vec<(&str, Vec<u8>, FailureCode, &str, Option<&str>)> = vec![
+    let rows: Vec<Row> = vec![
         ("nothing", vec![], invalid, "the file is empty", None),
         ("a zip archive", b"PK\x03\x04rest".to_vec(), invalid, "zip archive", None),
         ("ONNX Runtime's format", b"\x08\x00\x00\x00ORTMrest".to_vec(), invalid, "ONNX Runtime's own format", None),
@@ -291,7 +294,7 @@ fn each_defect_is_refused_with_its_reason_and_place() {
             "a declared size below −1",
             changed(|m| {
                 m.graph_proto_mut().input[0] =
-                    secateur::onnx::builder::value_info("x", DataType::Float, &[usize::MAX.wrapping_sub(4).into()])
+                    secateur::onnx::builder::value_info("x", DataType::Float, &[usize::MAX.wrapping_sub(4).into()]);
             }),
             invalid,
             "declared with the size -5",

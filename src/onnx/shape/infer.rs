@@ -21,8 +21,8 @@ use crate::onnx::proto::{
 };
 use crate::onnx::tensor::Tensor;
 
-/// Nodes visited in one inference, those of functions counted at every call.
-const MAX_VISITS: usize = 2_000_000;
+/// Nodes visited in one inference, those of functions counted at every call: more than a file within the default limits has.
+const MAX_VISITS: usize = 500_000;
 /// Elements of shape values kept in one inference.
 const MAX_KEPT_ELEMENTS: usize = 4_000_000;
 /// Functions and subgraphs inside each other.
