@@ -49,7 +49,9 @@ impl From<PruneError> for Failure {
             }
             PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
-            PruneError::Certify(CertifyError::Original(source)) => Self { message, ..Self::from(source) },
+            PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
+                Self { message, ..Self::from(source) }
+            }
             PruneError::Certify(CertifyError::Inputs(_)) | PruneError::Opset { .. } => {
                 Self::new(FailureCode::Unsupported, message)
             }

@@ -27,7 +27,7 @@ use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::spec::job::Stage;
 use crate::spec::prune::{Criterion, Method, PruneSpec, Target};
-use crate::spec::report::PruneReport;
+use crate::spec::report::{Certificate, PruneReport};
 
 /// A pruned model.
 #[derive(Clone, Debug)]
@@ -52,6 +52,25 @@ pub fn prune(model: &Model, spec: &PruneSpec, threads: usize, entered: &dyn Fn(S
         Method::Structured => run.structured(),
         Method::Unstructured => run.unstructured(),
     }
+}
+
+/// The certificate of a model whose function was changed by design: it loads, runs, gives finite numbers where the original
+/// does, and outputs of the original's shapes.
+///
+/// Errors: it does not, or the original does not run.
+pub fn verify(original: &Model, candidate: &Model, threads: usize, seed: u64) -> Result<Certificate, PruneError> {
+    let inferred = crate::onnx::shape::infer(original);
+    let (graph, examples) = (original.graph(), cost::ExampleShapes::new());
+    let subject = certify::Subject {
+        original,
+        graph: &graph,
+        inferred: &inferred,
+        candidate,
+        examples: &examples,
+        threads,
+        seed,
+    };
+    Ok(subject.verified()?)
 }
 
 /// The structured cut alone, without its certificate: for measurements.
@@ -81,7 +100,7 @@ impl Run<'_> {
         let mut findings = Vec::new();
         if certificate.vacuous_on_own_weights {
             findings.push(
-                "the removed channels did not reach the outputs on the certificate's inputs; it was repeated with random weights"
+                "the removed channels did not reach the outputs on the certificate's inputs; the proof is the comparison with random weights"
                     .to_owned(),
             );
         }

@@ -206,7 +206,7 @@ pub struct CertificateCheck {
     pub batch_size: u64,
     /// `own` or `random`.
     pub weights: String,
-    /// Largest |difference| ÷ scale of the output; `None` where the engine declined.
+    /// Largest |difference| ÷ scale of the output; `None` where the engine declined or nothing was compared but shapes.
     pub error: Option<f64>,
     /// Why the engine did not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -240,7 +240,7 @@ fn certificate(page: &mut String, certificate: &Certificate) {
             write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
     }
     let mut engines: Vec<&str> =
-        certificate.checks.iter().filter(|check| check.error.is_some()).map(|check| check.engine.as_str()).collect();
+        certificate.checks.iter().filter(|check| check.declined.is_none()).map(|check| check.engine.as_str()).collect();
     engines.sort_unstable();
     engines.dedup();
     if !engines.is_empty() {

@@ -38,7 +38,7 @@ fn the_plan_as_it_is_passes() {
 #[test]
 fn a_bias_left_uncut_is_seen() {
     let error = verdict(|plan| plan.tensors.retain(|cut| cut.tensor != "a.bias")).unwrap_err();
-    assert!(error.contains("the cut model does not run"), "{error}");
+    assert!(error.contains("the pruned model does not run"), "{error}");
 }
 
 #[test]

@@ -1,25 +1,29 @@
 //! Proof that a pruned model computes what it should.
 //!
-//! A structured cut is compared with the original under masks ([`reference`]) on drawn inputs, on every engine. Where the
-//! masks change nothing, because the removed channels were dead, the comparison is repeated with random weights in both
-//! graphs ([`scramble`]), so that it is never vacuous. What changes values in place (unstructured zeros) is verified: it
-//! loads, runs, gives finite numbers and the same shapes.
+//! A structured cut is compared with the original under masks ([`reference`]) on drawn inputs, on every engine, at its
+//! outputs and before what hides differences there ([`tails`]); once with its own weights, and once with random weights in
+//! both graphs ([`scramble`]), so that channels that were dead are proven too. What changes values by design (unstructured
+//! zeros, training) is verified: it loads, runs, gives finite numbers and the same shapes.
 
 mod compare;
+mod engines;
 mod reference;
 mod scramble;
+mod tails;
 
 use compare::Difference;
 pub use reference::is_maskable_reduction;
 
 use crate::cost::ExampleShapes;
 use crate::cost::inputs::{Feeds, Inputs, OPEN_SIZES};
-use crate::engine::{Engine, EngineError, Optimization, Session, SessionOptions, onnx_runtime, tract};
+use crate::engine::EngineError;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
-use crate::onnx::shape::Inferred;
+use crate::onnx::shape::{Dim, Inferred, Symbol};
 use crate::onnx::tensor::Tensor;
 use crate::spec::report::{Certificate, CertificateCheck};
+use engines::{Judge, Ran, judges, run};
+use tails::Tails;
 
 use super::surgery::{Plan, Tailor};
 
@@ -38,6 +42,9 @@ pub enum CertifyError {
     Inputs(String),
     #[error("the model does not run as it is: {0}; where an open axis has no example, give `example_shapes`")]
     Original(EngineError),
+    /// The engine that decides is not there, or memory ran out.
+    #[error("{0}")]
+    Engine(EngineError),
     #[error("{what}")]
     Failed { what: String },
 }
@@ -57,68 +64,83 @@ pub struct Subject<'a> {
 /// The drawn inputs, with the batch of each.
 type Draws = Vec<(u64, Feeds)>;
 
-/// Which of two models could not be compared, and why.
-enum Missing {
-    Reference(EngineError),
-    Candidate(EngineError),
+/// A comparison that was within bounds, with the reference's outputs on ONNX Runtime.
+struct Compared {
+    checks: Vec<CertificateCheck>,
+    reference: Ran,
 }
 
 impl Subject<'_> {
     /// Compares the cut model with the masked original.
     ///
-    /// Errors: [`CertifyError::Failed`] where they differ; the original does not run; no inputs can be drawn.
+    /// Errors: [`CertifyError::Failed`] where they differ or do not run; no inputs can be drawn.
     pub fn masked_equivalence(&self, tailor: &Tailor<'_>, plan: &Plan) -> Result<Certificate, CertifyError> {
-        let masked = reference::masked(self.original, tailor, self.inferred);
         let draws = self.draws()?;
-        let tolerance = self.tolerance();
-        let (mut checks, reference_outputs) = self.compare(&masked, self.candidate, &draws, "own", tolerance)?;
-        let vacuous = self.masks_change_nothing(&draws, &reference_outputs, tolerance);
-        if vacuous {
-            let failed = |what| CertifyError::Failed { what };
-            let (scrambled, scrambled_cut) =
-                scramble::scramble(self.original, self.candidate, plan, self.seed).map_err(failed)?;
-            let masked = reference::masked(&scrambled, tailor, self.inferred);
-            checks.extend(self.compare(&masked, &scrambled_cut, &draws, "random", tolerance)?.0);
-        }
+        let tails = Tails::new(self.graph, self.inferred, &|value| !tailor.is_cut(value));
+        let compare = |original: &Model, candidate: &Model, weights: &str| {
+            let masked = tails.observe(&reference::masked(original, tailor, self.inferred));
+            self.compare(&masked, &tails.observe(candidate), &tails, &draws, weights)
+        };
+        let Compared { mut checks, reference } = compare(self.original, self.candidate, "own")?;
+        let vacuous = self.masks_change_nothing(&tails, &draws, &reference)?;
+        let failed = |what| CertifyError::Failed { what };
+        let (scrambled, scrambled_cut) =
+            scramble::scramble(self.original, self.candidate, plan, self.seed).map_err(failed)?;
+        checks.extend(compare(&scrambled, &scrambled_cut, "random")?.checks);
         Ok(Certificate {
             kind: "masked_equivalence".into(),
             passed: true,
-            tolerance,
+            tolerance: self.tolerance(),
             checks,
             vacuous_on_own_weights: vacuous,
         })
     }
 
     /// Runs the candidate: it loads, gives finite numbers where the original does, and outputs of the same shapes.
+    ///
+    /// Errors: [`CertifyError::Failed`] where it does not; no inputs can be drawn.
     pub fn verified(&self) -> Result<Certificate, CertifyError> {
         let draws = self.draws()?;
         let mut checks = Vec::new();
-        for engine in engines() {
-            let runs = run_both(engine, self.original, self.candidate, &draws, self.threads);
-            let (names, original, candidate) = match runs {
-                Err(Missing::Candidate(error)) if engine.name() != "tract" => {
-                    return Err(CertifyError::Failed { what: format!("the pruned model does not run: {error}") });
-                }
-                Err(Missing::Reference(error) | Missing::Candidate(error)) => {
-                    checks.push(declined(engine.name(), &draws, "own", &error));
+        for judge in judges()? {
+            let (original, candidate) = match self.both(judge, self.original, self.candidate, &draws) {
+                Ok(both) => both,
+                Err((what, error)) => {
+                    checks.push(judge.heed(error, what, "own", &draws)?);
                     continue;
                 }
-                Ok(runs) => runs,
             };
             for (at, (batch, _)) in draws.iter().enumerate() {
-                for (name, (a, b)) in names.iter().zip(original[at].iter().zip(&candidate[at])) {
-                    if a.shape != b.shape || a.dtype != b.dtype || (is_finite(a) && !is_finite(b)) {
-                        let what =
-                            format!("on {} the output `{name}` has another shape or is not finite", engine.name());
+                for (name, (a, b)) in original.names.iter().zip(original.outputs[at].iter().zip(&candidate.outputs[at]))
+                {
+                    let on = judge.engine.name();
+                    if !self.same_shape(name, a, b) || a.dtype != b.dtype {
+                        let what = format!(
+                            "on {on} the output `{name}` is {:?} of {} where the original's is {:?} of {}",
+                            b.shape, b.dtype, a.shape, a.dtype
+                        );
                         return Err(CertifyError::Failed { what });
                     }
-                    checks.push(check(engine.name(), name, *batch, "own", 0.0));
+                    if is_finite(a) && !is_finite(b) {
+                        let what = format!("on {on} the output `{name}` is not finite");
+                        return Err(CertifyError::Failed { what });
+                    }
+                    checks.push(judge.passed(name, *batch, "own", None));
                 }
             }
         }
-        any_ran(&checks)?;
         let tolerance = self.tolerance();
         Ok(Certificate { kind: "verified".into(), passed: true, tolerance, checks, vacuous_on_own_weights: false })
+    }
+
+    /// Whether two outputs are equal in all sizes that do not depend on values.
+    fn same_shape(&self, output: &str, a: &Tensor, b: &Tensor) -> bool {
+        let dims = self.inferred.dims(output).unwrap_or_default();
+        let by_value = |axis: usize| {
+            dims.get(axis).is_none_or(|dim: &Dim| dim.symbols().iter().any(|symbol| matches!(symbol, Symbol::Data(_))))
+        };
+        let sizes = a.shape.iter().zip(&b.shape).enumerate();
+        a.shape.len() == b.shape.len() && sizes.into_iter().all(|(axis, (a, b))| a == b || by_value(axis))
     }
 
     fn tolerance(&self) -> f64 {
@@ -138,17 +160,16 @@ impl Subject<'_> {
             };
             batches.iter().enumerate().map(feeds).collect::<Result<_, String>>().map_err(CertifyError::Inputs)
         };
-        let engines = engines();
+        let [runtime, _] = judges()?;
         let mut failure = None;
         for open in OPEN_SIZES {
             let draws = draw(open)?;
-            for engine in &engines {
-                let ran = load(*engine, self.original, self.threads)
-                    .and_then(|mut session| run(session.as_mut(), &draws[0].1));
-                match ran {
-                    Ok(_) => return Ok(draws),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
+            match run(runtime, self.original, draws.first().map(|(_, feeds)| feeds), self.threads) {
+                Ok(_) => return Ok(draws),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+            if inputs.open_axes().is_empty() {
+                break;
             }
         }
         match failure {
@@ -157,155 +178,76 @@ impl Subject<'_> {
         }
     }
 
-    /// One comparison on every engine; also gives the reference's outputs on the first engine that ran.
+    /// One comparison on every engine.
     fn compare(
         &self,
         reference: &Model,
         candidate: &Model,
+        tails: &Tails,
         draws: &Draws,
         weights: &str,
-        tolerance: f64,
-    ) -> Result<(Vec<CertificateCheck>, Vec<Vec<Tensor>>), CertifyError> {
+    ) -> Result<Compared, CertifyError> {
         let mut checks = Vec::new();
-        let mut outputs = Vec::new();
-        for engine in engines() {
-            let (names, expected, found) = match run_both(engine, reference, candidate, draws, self.threads) {
-                Ok(runs) => runs,
-                Err(Missing::Candidate(error)) if engine.name() != "tract" => {
-                    return Err(CertifyError::Failed { what: format!("the cut model does not run: {error}") });
-                }
-                Err(Missing::Reference(error) | Missing::Candidate(error)) => {
-                    checks.push(declined(engine.name(), draws, weights, &error));
+        let mut outputs = None;
+        for judge in judges()? {
+            let (expected, found) = match self.both(judge, reference, candidate, draws) {
+                Ok(both) => both,
+                Err((what, error)) => {
+                    checks.push(judge.heed(error, what, weights, draws)?);
                     continue;
                 }
             };
-            for (position, name) in names.iter().enumerate() {
-                let mut whole = Difference::default();
+            for (position, name) in expected.names.iter().enumerate().filter(|(_, name)| tails.compares(name)) {
                 for (at, (batch, _)) in draws.iter().enumerate() {
                     let mut difference = Difference::default();
-                    for difference in [&mut difference, &mut whole] {
-                        difference.add(&expected[at][position], &found[at][position]);
-                    }
+                    difference.add(&expected.outputs[at][position], &found.outputs[at][position]);
                     let error = difference.error();
-                    if error > tolerance {
+                    if error > self.tolerance() {
                         let what = format!(
-                            "on {} with {weights} weights and batch {batch}, output `{name}` differs from the masked original by {error:.2e} of its scale",
-                            engine.name()
+                            "on {} with {weights} weights and batch {batch}, `{name}` differs from the masked original by {error:.2e} of its scale",
+                            judge.engine.name()
                         );
                         return Err(CertifyError::Failed { what });
                     }
-                    checks.push(check(engine.name(), name, *batch, weights, error));
+                    checks.push(judge.passed(name, *batch, weights, Some(error)));
                 }
             }
-            if outputs.is_empty() {
-                outputs = expected;
+            outputs = outputs.or(Some(expected));
+        }
+        match outputs {
+            Some(reference) if checks.iter().any(|check| check.error.is_some()) => Ok(Compared { checks, reference }),
+            _ => Err(CertifyError::Failed { what: "there is no output that could be compared".into() }),
+        }
+    }
+
+    /// Both models on every draw; the model that does not run, with the reason.
+    fn both(
+        &self,
+        judge: Judge,
+        reference: &Model,
+        candidate: &Model,
+        draws: &Draws,
+    ) -> Result<(Ran, Ran), (&'static str, EngineError)> {
+        let all = |model: &Model| run(judge, model, draws.iter().map(|(_, feeds)| feeds), self.threads);
+        let expected = all(reference).map_err(|error| ("the model that it is compared with", error))?;
+        let found = all(candidate).map_err(|error| ("the pruned model", error))?;
+        Ok((expected, found))
+    }
+
+    /// Whether the masked original gives what the original gives.
+    fn masks_change_nothing(&self, tails: &Tails, draws: &Draws, masked: &Ran) -> Result<bool, CertifyError> {
+        let [runtime, _] = judges()?;
+        let model = tails.observe(self.original);
+        let original =
+            run(runtime, &model, draws.iter().map(|(_, feeds)| feeds), self.threads).map_err(CertifyError::Original)?;
+        let mut differences = vec![Difference::default(); masked.names.len()];
+        for (original, masked) in original.outputs.iter().zip(&masked.outputs) {
+            for (difference, (a, b)) in differences.iter_mut().zip(original.iter().zip(masked)) {
+                difference.add(a, b);
             }
         }
-        any_ran(&checks)?;
-        Ok((checks, outputs))
+        Ok(differences.iter().all(|difference| difference.error() <= self.tolerance()))
     }
-
-    /// Whether the masked original gives what the original gives, on the first engine that runs it.
-    fn masks_change_nothing(&self, draws: &Draws, masked: &[Vec<Tensor>], tolerance: f64) -> bool {
-        for engine in engines() {
-            let outputs = load(engine, self.original, self.threads).and_then(|mut session| {
-                draws.iter().map(|(_, feeds)| run(session.as_mut(), feeds)).collect::<Result<Vec<_>, _>>()
-            });
-            if let Ok(outputs) = outputs {
-                let mut differences = vec![Difference::default(); outputs.first().map_or(0, Vec::len)];
-                for (original, masked) in outputs.iter().zip(masked) {
-                    for (difference, (a, b)) in differences.iter_mut().zip(original.iter().zip(masked)) {
-                        difference.add(a, b);
-                    }
-                }
-                return differences.iter().all(|difference| difference.error() <= tolerance);
-            }
-        }
-        true
-    }
-}
-
-/// The engines at hand. ONNX Runtime may be missing; tract never is.
-fn engines() -> Vec<&'static dyn Engine> {
-    static TRACT: std::sync::LazyLock<crate::engine::Tract> = std::sync::LazyLock::new(tract);
-    let mut engines: Vec<&'static dyn Engine> = Vec::new();
-    if let Ok(runtime) = onnx_runtime() {
-        engines.push(runtime);
-    }
-    engines.push(&*TRACT);
-    engines
-}
-
-fn load(engine: &dyn Engine, model: &Model, threads: usize) -> Result<Box<dyn Session>, EngineError> {
-    let optimization = Optimization::Basic;
-    engine.load(model, &SessionOptions { optimization, ..SessionOptions::with_threads(threads) })
-}
-
-fn run(session: &mut dyn Session, feeds: &Feeds) -> Result<Vec<Tensor>, EngineError> {
-    let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    session.run(&feeds)
-}
-
-/// Names of the outputs, and the outputs of both models for each draw.
-type Both = (Vec<String>, Vec<Vec<Tensor>>, Vec<Vec<Tensor>>);
-
-fn run_both(
-    engine: &dyn Engine,
-    reference: &Model,
-    candidate: &Model,
-    draws: &Draws,
-    threads: usize,
-) -> Result<Both, Missing> {
-    let all = |model: &Model| {
-        let mut session = load(engine, model, threads)?;
-        let outputs = draws.iter().map(|(_, feeds)| run(session.as_mut(), feeds)).collect::<Result<Vec<_>, _>>()?;
-        Ok((session.output_names().to_vec(), outputs))
-    };
-    let (names, expected) = all(reference).map_err(Missing::Reference)?;
-    let (_, found) = all(candidate).map_err(Missing::Candidate)?;
-    Ok((names, expected, found))
-}
-
-fn check(engine: &str, output: &str, batch_size: u64, weights: &str, error: f64) -> CertificateCheck {
-    CertificateCheck {
-        engine: engine.to_owned(),
-        output: output.to_owned(),
-        batch_size,
-        weights: weights.to_owned(),
-        error: Some(error),
-        declined: None,
-    }
-}
-
-fn declined(engine: &str, draws: &Draws, weights: &str, error: &EngineError) -> CertificateCheck {
-    CertificateCheck {
-        engine: engine.to_owned(),
-        output: String::new(),
-        batch_size: draws.first().map_or(1, |(batch, _)| *batch),
-        weights: weights.to_owned(),
-        error: None,
-        declined: Some(shortened(&error.to_string())),
-    }
-}
-
-/// Engines print whole graphs into their errors; the first line up to a bound says what it is about.
-fn shortened(reason: &str) -> String {
-    const LONGEST: usize = 300;
-    let line = reason.lines().next().unwrap_or_default();
-    if line.chars().count() <= LONGEST {
-        line.to_owned()
-    } else {
-        line.chars().take(LONGEST).chain("…".chars()).collect()
-    }
-}
-
-/// A certificate that no engine has seen is none.
-fn any_ran(checks: &[CertificateCheck]) -> Result<(), CertifyError> {
-    if checks.iter().any(|check| check.error.is_some()) {
-        return Ok(());
-    }
-    let reasons: Vec<&str> = checks.iter().filter_map(|check| check.declined.as_deref()).collect();
-    Err(CertifyError::Failed { what: format!("no engine could compare the models: {}", reasons.join("; ")) })
 }
 
 fn is_finite(tensor: &Tensor) -> bool {
