@@ -2,7 +2,7 @@
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::allocate::{Allocation, Budget, Rounding, Selection};
+use super::allocate::{AllocateError, Allocation, Budget, Rounding, Selection};
 use super::coupling::{self, Coupling, Member, Wishes};
 use super::error::PruneError;
 use super::importance;
@@ -11,11 +11,14 @@ use crate::cost::{self, OpenSizes};
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
-use crate::spec::prune::PruneSpec;
+use crate::spec::prune::{PruneSpec, Target};
 use crate::spec::report::{GroupMember, GroupReport};
 
 /// Below this broadcasting is another operation.
 const LEAST_OPSET: i64 = 7;
+
+/// How often a target is made stricter when the cut model costs more than was counted on.
+const STRICTER: usize = 8;
 
 /// A cut that has not been certified yet.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     let open = OpenSizes::new(model, inferred, &spec.example_shapes);
     let parameters = cost::parameter_count(model);
     let mut notes = Vec::new();
+    let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
     loop {
         let coupling = coupling::couple(model, graph, inferred, &wishes);
         let scores = importance::scores(graph, &coupling, spec.criterion, spec.seed)?;
@@ -52,12 +56,24 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
             scope: spec.scope,
             rounding: &rounding,
             macs: &macs,
-            parameters: &Budget::parameters(inferred, &coupling, parameters),
+            parameters: &Budget::parameters(graph, inferred, &coupling, parameters),
         };
-        let selection = allocation.select(spec.target)?;
+        // A target that was made stricter is not the one to report on.
+        let selection = match (allocation.select(target), &missed) {
+            (Err(AllocateError::Unreachable { because, .. }), Some(best)) => {
+                return Err(unreachable(spec.target, *best, because).into());
+            }
+            (selection, _) => selection?,
+        };
         let cut = Tailor::new(model, graph, inferred, &coupling, &selection).cut();
         match cut {
-            Ok((plan, model)) => return Ok(Cut { coupling, selection, plan, model, notes }),
+            Ok((plan, cut)) => match shortfall(spec, model, &cut) {
+                None => return Ok(Cut { coupling, selection, plan, model: cut, notes }),
+                Some(measured) if stricter.next().is_some() => {
+                    (target, missed) = (scaled(target, wanted(spec.target) / measured), Some(measured));
+                }
+                Some(measured) => return Err(unreachable(spec.target, measured, String::new()).into()),
+            },
             Err(SurgeryError::Held(hold)) if !wishes.holds.contains(&hold) => {
                 notes
                     .push(format!("axis {} of `{}` stays: {} ({})", hold.axis, hold.value, hold.reason, hold.operator));
@@ -66,6 +82,39 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The share of the figure in question that the cut model keeps, where that is more than the target allows.
+fn shortfall(spec: &PruneSpec, model: &Model, cut: &Model) -> Option<f64> {
+    let figure = |model: &Model| match spec.target {
+        Target::ParamsKept(_) => Some(cost::parameter_count(model)),
+        Target::MacsKept(_) => cost::macs(model, &spec.example_shapes).ok(),
+        Target::ChannelsRemoved(_) | Target::Sparsity(_) => None,
+    };
+    let (before, after) = (figure(model)? as f64, figure(cut).map_or(f64::INFINITY, |after| after as f64));
+    (after > wanted(spec.target) * before).then(|| after / before.max(1.0))
+}
+
+fn wanted(target: Target) -> f64 {
+    let (Target::ParamsKept(share)
+    | Target::MacsKept(share)
+    | Target::ChannelsRemoved(share)
+    | Target::Sparsity(share)) = target;
+    share
+}
+
+/// The same kind of target with another share.
+fn scaled(target: Target, factor: f64) -> Target {
+    match target {
+        Target::ParamsKept(share) => Target::ParamsKept(share * factor),
+        Target::MacsKept(share) => Target::MacsKept(share * factor),
+        other => other,
+    }
+}
+
+fn unreachable(target: Target, best: f64, because: String) -> AllocateError {
+    let name = if matches!(target, Target::MacsKept(_)) { "macs_kept" } else { "params_kept" };
+    AllocateError::Unreachable { target: format!("{name} {}", wanted(target)), best: format!("{best:.4}"), because }
 }
 
 /// The patterns of names to leave alone.

@@ -1,8 +1,9 @@
 //! What a selection would cost, without building its graph: multiply-accumulates and parameters as sums of products of
 //! the widths of leaves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::Selection;
 use crate::cost::{self, Extent, OpenSizes};
 use crate::onnx::graph::Graph;
 use crate::onnx::shape::Inferred;
@@ -28,21 +29,42 @@ impl Product {
 pub struct Budget {
     fixed: u64,
     products: Vec<Product>,
-    /// Constants whose uses may be cut apart: copies of equal size are one.
-    shared: Vec<Vec<Product>>,
+    /// Constants whose uses may be cut apart: uses that lose the same indices share one.
+    shared: Vec<Vec<Use>>,
+}
+
+/// One way in which a constant is used: its axes there, and how large it is. Without axes it is needed whole.
+#[derive(Clone, Debug, PartialEq)]
+struct Use {
+    axes: Vec<Axis>,
+    size: Product,
+}
+
+impl Use {
+    /// What the use loses, as the surgery sees it: the kept indices of each axis that loses some.
+    fn cut(&self, coupling: &Coupling, selection: &Selection) -> Vec<Option<Vec<bool>>> {
+        let kept = |axis: &Axis| selection.kept_of(coupling, axis).filter(|kept| kept.contains(&false));
+        let cut: Vec<_> = self.axes.iter().map(kept).collect();
+        if cut.iter().any(Option::is_some) { cut } else { Vec::new() }
+    }
 }
 
 impl Budget {
-    /// The figure for these widths.
-    pub fn of(&self, widths: &[u32]) -> u64 {
-        let alone: u64 = self.products.iter().map(|product| product.of(widths)).sum();
-        let shared = self.shared.iter().map(|copies| {
-            let mut sizes: Vec<u64> = copies.iter().map(|copy| copy.of(widths)).collect();
-            sizes.sort_unstable();
-            sizes.dedup();
-            sizes.iter().sum::<u64>()
+    /// The figure for a selection.
+    pub fn of(&self, coupling: &Coupling, selection: &Selection) -> u64 {
+        let widths = &selection.widths;
+        let alone = self.products.iter().fold(0_u64, |sum, product| sum.saturating_add(product.of(widths)));
+        let shared = self.shared.iter().flat_map(|uses| {
+            let mut copies: Vec<(Vec<Option<Vec<bool>>>, u64)> = Vec::new();
+            for one in uses {
+                let cut = one.cut(coupling, selection);
+                if copies.iter().all(|(other, _)| *other != cut) {
+                    copies.push((cut, one.size.of(widths)));
+                }
+            }
+            copies.into_iter().map(|(_, size)| size)
         });
-        self.fixed + alone + shared.sum::<u64>()
+        shared.fold(self.fixed.saturating_add(alone), u64::saturating_add)
     }
 
     fn add(&mut self, product: Product) {
@@ -96,31 +118,34 @@ impl Budget {
     }
 
     /// Parameters. `all` is their number in the model as it stands; what no node of the main graph uses stays.
-    pub fn parameters(inferred: &Inferred, coupling: &Coupling, all: u64) -> Self {
+    pub fn parameters(graph: &Graph<'_>, inferred: &Inferred, coupling: &Coupling, all: u64) -> Self {
         let open = OpenSizes::default();
-        let mut copies: HashMap<&str, Vec<Product>> = HashMap::new();
+        let mut uses: BTreeMap<&str, Vec<Use>> = BTreeMap::new();
         for tensor in coupling.tensors.iter().filter(|tensor| tensor.constant_use.is_some()) {
-            if !inferred.dtype(&tensor.name).is_some_and(cost::is_parameter) {
+            let (true, Some(axes)) = (inferred.dtype(&tensor.name).is_some_and(cost::is_parameter), &tensor.axes)
+            else {
                 continue;
-            }
-            let mut product = Product { constant: 1, leaves: Vec::new() };
-            let whole = tensor.axes.iter().flatten().try_for_each(|axis| multiply(&mut product, axis, coupling, &open));
-            if whole.is_ok() {
-                copies.entry(&tensor.name).or_default().push(product);
+            };
+            let mut size = Product { constant: 1, leaves: Vec::new() };
+            if axes.iter().try_for_each(|axis| multiply(&mut size, axis, coupling, &open)).is_ok() {
+                let one = Use { axes: axes.clone(), size };
+                let uses = uses.entry(&tensor.name).or_default();
+                if !uses.contains(&one) {
+                    uses.push(one);
+                }
             }
         }
         let mut budget = Self { fixed: all, ..Self::default() };
-        let mut names: Vec<&str> = copies.keys().copied().collect();
-        names.sort_unstable();
-        let sizes: Vec<u32> = coupling.leaves.iter().map(|leaf| leaf.size as u32).collect();
-        for name in names {
-            let Some(mut products) = copies.remove(name) else { continue };
-            products.sort();
-            products.dedup();
-            budget.fixed = budget.fixed.saturating_sub(products[0].of(&sizes));
-            match products.as_slice() {
-                [_] => products.into_iter().for_each(|product| budget.add(product)),
-                _ => budget.shared.push(products),
+        let whole = Selection::none(coupling);
+        for (name, mut uses) in uses {
+            let size = uses[0].size.of(&whole.widths);
+            budget.fixed = budget.fixed.saturating_sub(size);
+            if graph.is_output(name) || graph.uses(name).iter().any(|used| used.slot.is_none()) {
+                uses.push(Use { axes: Vec::new(), size: Product { constant: size, leaves: Vec::new() } });
+            }
+            match uses.as_slice() {
+                [one] => budget.add(one.size.clone()),
+                _ => budget.shared.push(uses),
             }
         }
         budget

@@ -110,11 +110,19 @@ impl Allocation<'_> {
             }
             Target::MacsKept(share) => {
                 let budget = self.macs.as_ref().map_err(|reason| AllocateError::MacsUnknown(reason.clone()))?;
-                Measure { name: "macs_kept", share, kind: Kind::Kept { budget, whole: budget.of(&whole.widths) } }
+                Measure {
+                    name: "macs_kept",
+                    share,
+                    kind: Kind::Kept { budget, coupling: self.coupling, whole: budget.of(self.coupling, whole) },
+                }
             }
             Target::ParamsKept(share) => {
                 let budget = self.parameters;
-                Measure { name: "params_kept", share, kind: Kind::Kept { budget, whole: budget.of(&whole.widths) } }
+                Measure {
+                    name: "params_kept",
+                    share,
+                    kind: Kind::Kept { budget, coupling: self.coupling, whole: budget.of(self.coupling, whole) },
+                }
             }
             // The request's parser lets this through for unstructured pruning only.
             Target::Sparsity(share) => Measure { name: "sparsity", share, kind: Kind::Removed { units } },
@@ -142,7 +150,7 @@ enum Kind<'m> {
     /// At least this share of the units goes.
     Removed { units: usize },
     /// At most this share of a figure stays.
-    Kept { budget: &'m Budget, whole: u64 },
+    Kept { budget: &'m Budget, coupling: &'m Coupling, whole: u64 },
 }
 
 impl Measure<'_> {
@@ -150,7 +158,9 @@ impl Measure<'_> {
         match &self.kind {
             // A share of a channel cannot go: half of five channels are two.
             Kind::Removed { units } => selection.count() as f64 >= (self.share * *units as f64 + 1e-9).floor(),
-            Kind::Kept { budget, whole } => budget.of(&selection.widths) as f64 <= self.share * *whole as f64,
+            Kind::Kept { budget, coupling, whole } => {
+                budget.of(coupling, selection) as f64 <= self.share * *whole as f64
+            }
         }
     }
 
@@ -164,7 +174,7 @@ impl Measure<'_> {
     fn reached(&self, selection: &Selection) -> f64 {
         match &self.kind {
             Kind::Removed { units } => selection.count() as f64 / (*units).max(1) as f64,
-            Kind::Kept { budget, whole } => budget.of(&selection.widths) as f64 / (*whole).max(1) as f64,
+            Kind::Kept { budget, coupling, whole } => budget.of(coupling, selection) as f64 / (*whole).max(1) as f64,
         }
     }
 

@@ -1,8 +1,11 @@
 //! A selection of units, the widths that it leaves, and rounding them to what the runtime is fast at.
 
 use crate::onnx::graph::Graph;
-use crate::prune::coupling::{Coupling, LeafId, NO_UNIT, Part};
+use crate::prune::coupling::{Axis, Coupling, LeafId, NO_UNIT, Part};
 use crate::prune::importance::is_contracted;
+
+/// Axes longer than this are not looked at index by index; they are never cut.
+const LONGEST_AXIS: usize = 1 << 28;
 
 /// Which units go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,26 @@ impl Selection {
     /// How many units go.
     pub fn count(&self) -> usize {
         self.removed.iter().filter(|removed| **removed).count()
+    }
+
+    /// For each index of an axis whether it stays; `None` where its size is open or too large to be cut.
+    pub fn kept_of(&self, coupling: &Coupling, axis: &Axis) -> Option<Vec<bool>> {
+        let size = |part: &Part| match part {
+            Part::Leaf(leaf) => Some(coupling.leaves[*leaf as usize].size),
+            Part::Fixed(size) => usize::try_from(size.as_known()?).ok(),
+        };
+        let whole = axis.parts.iter().try_fold(1_usize, |whole, part| whole.checked_mul(size(part)?));
+        whole.filter(|whole| *whole <= LONGEST_AXIS)?;
+        axis.parts.iter().try_fold(vec![true], |outer, part| {
+            let inner: Vec<bool> = match part {
+                Part::Leaf(leaf) => {
+                    let leaf = coupling.leaves[*leaf as usize];
+                    (leaf.first..leaf.first + leaf.size).map(|index| self.keeps(coupling, index)).collect()
+                }
+                Part::Fixed(_) => vec![true; size(part)?],
+            };
+            Some(outer.iter().flat_map(|outer| inner.iter().map(move |inner| *outer && *inner)).collect())
+        })
     }
 
     /// Whether an index stays.

@@ -172,3 +172,22 @@ fn initializers_listed_among_the_inputs_keep_their_declaration_true() {
     let declared = crate::onnx::shape::infer(&pruned.model);
     assert_eq!(declared.fixed_shape("a"), Some(vec![4, 4]));
 }
+
+#[test]
+fn a_shared_constant_whose_uses_lose_other_channels_counts_once_for_each() {
+    let mut net = Net::new();
+    let x = net.input(&[64]);
+    let w = net.weight("w", &[64, 64]);
+    let a = net.node("Gemm", &[&x, &w], &[]);
+    let b = net.node("Gemm", &[&x, &w], &[]);
+    let (a, b) = (net.node("Relu", &[&a], &[]), net.node("Tanh", &[&b], &[]));
+    let (a, b) = (net.dense("p", &a, 64, 2), net.dense("q", &b, 64, 2));
+    let y = net.node("Add", &[&a, &b], &[]);
+    let model = net.finish(&y, &[2]);
+    for share in [0.5, 0.75] {
+        let spec = PruneSpec { target: Target::ParamsKept(share), scope: crate::spec::prune::Scope::Local, ..half() };
+        let pruned = prune(&model, &spec, 1, &|_| {}).unwrap();
+        let kept = pruned.report.size_after.parameters as f64 / pruned.report.size_before.parameters as f64;
+        assert!(kept <= share, "{kept} of the parameters are left where {share} was asked for");
+    }
+}

@@ -203,6 +203,11 @@ impl<'a> Tailor<'a> {
         Ok(())
     }
 
+    /// Whether a computed value loses indices.
+    pub fn is_cut(&self, value: &str) -> bool {
+        self.expected(value).is_some_and(|sizes| sizes.iter().any(Option::is_some))
+    }
+
     /// The size of every axis that loses indices; `None` for the other axes.
     fn expected(&self, value: &str) -> Option<Vec<Option<Dim>>> {
         let axes = self.coupling.tensors[*self.values.get(value)?].axes.as_ref()?;
@@ -224,13 +229,7 @@ impl<'a> Tailor<'a> {
 
     /// For each index of an axis whether it stays; `None` where its size is open.
     pub fn kept_of(&self, axis: &Axis) -> Option<Vec<bool>> {
-        axis.parts.iter().try_fold(vec![true], |outer, part| {
-            let Part::Leaf(leaf) = part else { return None };
-            let leaf = self.coupling.leaves[*leaf as usize];
-            let inner: Vec<bool> =
-                (leaf.first..leaf.first + leaf.size).map(|index| self.selection.keeps(self.coupling, index)).collect();
-            Some(outer.iter().flat_map(|outer| inner.iter().map(move |inner| *outer && *inner)).collect())
-        })
+        self.selection.kept_of(self.coupling, axis)
     }
 
     /// The axes of what a node reads at a slot.

@@ -56,11 +56,8 @@ pub fn requirements(tailor: &Tailor<'_>, cut: &Model, inferred: &Inferred) -> Re
         }
     }
     for (node, attribute, axis) in &tailor.coupling.counts {
-        let size = tailor.kept_of(axis).map_or(0, |kept| kept.iter().filter(|kept| **kept).count());
-        let node_now = tailor.graph.node(*node);
-        if node_now.int(attribute).unwrap_or(1) != size as i64 {
-            found.wholes.push(Whole::Attribute { node: *node, attribute, integers: Some(vec![size as i64]) });
-        }
+        let Some(size) = tailor.new_size(axis).and_then(|size| size.as_known()) else { continue };
+        found.wholes.push(Whole::Attribute { node: *node, attribute, integers: Some(vec![size]) });
     }
     found
 }
