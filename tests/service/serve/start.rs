@@ -64,6 +64,15 @@ async fn a_process_id_that_is_another_programs_by_now_stops_no_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_database_is_made_anew() {
+    let service = Service::new(&[]);
+    // As a kill during `initdb` leaves it.
+    std::fs::create_dir_all(service.data_dir().join("postgres/data.new/base")).unwrap();
+    let service = service.started().await;
+    assert_eq!(service.read("/readyz").await["status"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_does_not_exceed_a_sockets() {
     let service = Service::new(&[]).with_data_in(&"d".repeat(120)).started().await;
     assert_eq!(service.read("/readyz").await["status"], "ok");
