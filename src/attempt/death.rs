@@ -183,8 +183,8 @@ mod tests {
         }
     }
 
-    fn failed(code: FailureCode, message: &str) -> Option<AttemptOutcome> {
-        Some(AttemptOutcome::Failed { failure: Failure::new(code, message) })
+    fn failed(code: FailureCode, message: &str) -> AttemptOutcome {
+        AttemptOutcome::Failed { failure: Failure::new(code, message) }
     }
 
     #[test]
@@ -230,13 +230,13 @@ mod tests {
             "Non-zero status code returned while running Conv node: bfc_arena.cc Failed to allocate memory for requested \
              buffer of size 104857600",
         );
-        assert_eq!(code(Death { outcome: by_engine, ..death(Exit::Code(0)) }), FailureCode::OutOfMemory);
+        assert_eq!(code(Death { outcome: Some(by_engine), ..death(Exit::Code(0)) }), FailureCode::OutOfMemory);
     }
 
     #[test]
     fn a_full_disk_is_told_apart_from_a_defect() {
         let in_words = failed(FailureCode::Internal, "writing weights: No space left on device (os error 28)");
-        assert_eq!(code(Death { outcome: in_words, ..death(Exit::Code(0)) }), FailureCode::StorageFull);
+        assert_eq!(code(Death { outcome: Some(in_words), ..death(Exit::Code(0)) }), FailureCode::StorageFull);
         let tail = "The attempt could not begin or end: No space left on device (os error 28)".into();
         assert_eq!(code(Death { tail, ..death(Exit::Code(1)) }), FailureCode::StorageFull);
     }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn what_the_process_wrote_counts_more_than_how_it_left() {
         for exit in [Exit::Code(0), Exit::Signal(SIGSEGV), Exit::Signal(SIGKILL)] {
-            let outcome = failed(FailureCode::CertificateFailed, "no");
+            let outcome = Some(failed(FailureCode::CertificateFailed, "no"));
             assert_eq!(code(Death { outcome, ..death(exit) }), FailureCode::CertificateFailed);
         }
         let late =
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_order_to_kill_has_the_last_word() {
-        let outcome = failed(FailureCode::CertificateFailed, "no");
+        let outcome = Some(failed(FailureCode::CertificateFailed, "no"));
         let killed = Death { outcome, sent: Some(Sent::Kill), ..death(Exit::Signal(SIGKILL)) };
         assert_eq!(classify(killed), Ending::Killed);
     }

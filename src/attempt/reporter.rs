@@ -41,12 +41,12 @@ impl Pipe {
     fn admits(&mut self, message: &AttemptMessage) -> bool {
         let AttemptMessage::Progress { fraction } = message else { return true };
         let soon = self.told_at.is_some_and(|told_at| told_at.elapsed() < PROGRESS_INTERVAL);
-        if !(*fraction > self.fraction) || (soon && *fraction < 1.0) {
-            return false;
+        let admitted = *fraction > self.fraction && (!soon || *fraction >= 1.0);
+        if admitted {
+            self.fraction = *fraction;
+            self.told_at = Some(Instant::now());
         }
-        self.fraction = *fraction;
-        self.told_at = Some(Instant::now());
-        true
+        admitted
     }
 }
 

@@ -25,7 +25,7 @@ const MESSAGE_BYTES: u64 = 1 << 20;
 const PIPE_GRACE: Duration = Duration::from_secs(5);
 
 /// A sleep that never ends within the life of a machine.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// A started child with all that its supervision needs.
 pub(super) struct Supervised {
@@ -59,7 +59,7 @@ impl Supervised {
         };
         let death = Death {
             outcome: outcome::read(&self.scratch),
-            exit: exit_of(status),
+            exit: exit_of(&status),
             sent,
             tail,
             kernel_out_of_memory: self::out_of_memory_kills() > out_of_memory_kills,
@@ -138,7 +138,7 @@ async fn relay_messages(stdout: impl AsyncRead + Unpin, news: mpsc::Sender<News>
     }
 }
 
-fn exit_of(status: std::io::Result<ExitStatus>) -> Exit {
+fn exit_of(status: &std::io::Result<ExitStatus>) -> Exit {
     match status {
         // A status that cannot be read: as if the process had been taken away.
         Err(_) => Exit::Signal(Signal::KILL.as_raw()),

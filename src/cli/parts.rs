@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) async fn database(arguments: &StateArguments, url: &str) -> Result<Da
 
 /// The object store and everything else that only this service's user may read.
 pub(super) fn objects(data: &DataDir) -> Result<Objects> {
-    private(data.objects())?;
+    private(&data.objects())?;
     Objects::open(&data.objects()).context("opening the object store")
 }
 
@@ -54,7 +54,7 @@ pub(super) fn launcher(
     inspect: &InspectArguments,
     work: &WorkArguments,
 ) -> Result<Launcher> {
-    private(data.scratch())?;
+    private(&data.scratch())?;
     let scratch = ScratchRoot::open(&data.scratch()).context("making a scratch directory")?;
     match &environment.onnx_runtime {
         Ok(path) => info!("ONNX Runtime is {}", path.display()),
@@ -95,9 +95,9 @@ pub(super) fn worker_settings(work: &WorkArguments, content: &ContentArguments) 
 }
 
 /// Makes a folder that only this service's user can enter.
-fn private(path: PathBuf) -> Result<()> {
-    fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).with_context(|| format!("closing {}", path.display()))
+fn private(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(|| format!("closing {}", path.display()))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

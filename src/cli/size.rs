@@ -57,7 +57,7 @@ mod tests {
     fn a_duration_without_unit_is_seconds() {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(30 * 24)));
         for wrong in ["", "0", "s", "1w", "-5s", "1.5h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }

@@ -60,7 +60,7 @@ impl Write<'_> {
                 Err(QueueError::LeaseLost { .. }) => return Err(WriteError::Lost),
                 Err(error) if !is_transient(&error) => return Err(WriteError::Refused(anyhow!(error))),
                 Err(error) => {
-                    warn!(job.id = %lease.job_id, "The database does not take a write, trying again: {error}")
+                    warn!(job.id = %lease.job_id, "The database does not take a write, trying again: {error}");
                 }
             }
             if kept.standing() == Standing::Lost {
@@ -80,10 +80,10 @@ impl Write<'_> {
             Self::Publish(publication) => {
                 match queue::publish(conn, lease, publication).await? {
                     PublishOutcome::Published(models) => {
-                        info!(job.id = %job, "Job succeeded, {} models published", models.len())
+                        info!(job.id = %job, "Job succeeded, {} models published", models.len());
                     }
                     PublishOutcome::Cancelled => {
-                        info!(job.id = %job, "Job was cancelled before its results were published")
+                        info!(job.id = %job, "Job was cancelled before its results were published");
                     }
                 }
                 Ok(())
@@ -116,8 +116,11 @@ fn is_transient(error: &QueueError) -> bool {
             // SQLSTATE classes: connection, transaction rollback (deadlock), insufficient resources, operator intervention.
             ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
         }),
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
 }

@@ -39,7 +39,7 @@ impl Relay<'_> {
             () = async {
                 self.shared.shutdown.cancelled().await;
                 control.terminate();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } => None,
         };
         if let Some(Ok(ending)) = relayed {
@@ -75,7 +75,7 @@ impl Relay<'_> {
                 News::Ended(ending) => return Ok(ending),
                 News::Message(AttemptMessage::Progress { fraction }) => progress = Some(fraction),
                 News::Message(AttemptMessage::Stage { stage, step }) => {
-                    self.record(&Write::Stage { stage, step }).await?
+                    self.record(&Write::Stage { stage, step }).await?;
                 }
                 News::Message(AttemptMessage::Event { event }) => self.record(&Write::Event(&event)).await?,
                 News::Message(AttemptMessage::Checkpoint { directory }) => self.keep_checkpoint(&directory).await?,

@@ -14,13 +14,13 @@ use crate::queue::{Rescued, rescue, rescue_from};
 use crate::store::{collector, retention};
 
 /// How far a job may be over its running time before another worker ends it: its own kills it at once.
-const OVERDUE: Duration = Duration::from_secs(300);
+const OVERDUE: Duration = Duration::from_mins(5);
 
 /// Longest time between two looks for lost attempts.
 const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time between two rounds of the broom: a training loop makes garbage as often as it keeps a checkpoint.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Rows and blobs that one round removes; the rest waits for the next, so that no transaction is long.
 const SWEEP_BATCH: u32 = 1_000;

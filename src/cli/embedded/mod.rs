@@ -33,7 +33,7 @@ use self::postmaster::Postmaster;
 const DATABASE: &str = "secateur";
 
 /// How long the server may take until it answers; replaying the log after a crash is part of it.
-const START_PATIENCE: Duration = Duration::from_secs(300);
+const START_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Where things are found.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use super::cluster::Cluster;
 
 /// How long a fast shutdown may take (it writes a checkpoint) before the server is told to drop everything, which costs
 /// a replay of its log at the next start and nothing else.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long processes of a server that was killed may need to notice it and end.
 const SURVIVOR_PATIENCE: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::support::world::World;
 
 /// A lease that no test outlives.
-pub const LONG: Duration = Duration::from_secs(3600);
+pub const LONG: Duration = Duration::from_hours(1);
 
 pub fn settings(lease: Duration) -> WorkerSettings {
     WorkerSettings {
@@ -87,6 +87,7 @@ const LEASE_MS: &str = "SECATEUR_TEST_WORKER_LEASE_MS";
 /// No test: the body of [`OtherProcess`], which runs this program again with nothing but this.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the process that tests of recovery kill"]
+#[expect(clippy::disallowed_methods, reason = "how this process is told what to do")]
 async fn hosts_a_worker_for_other_tests() {
     let Ok(url) = std::env::var(URL) else { return };
     let folder = std::env::var(FOLDER).expect("a folder");
