@@ -24,7 +24,7 @@ demo: build ## prune, retrain and evaluate a small real model through the HTTP A
 	@examples/digits/demo.sh
 
 test: setup ## run every test, starting what they need
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 check: fmt clippy doc deny openapi-drift sqlx-drift test ## everything that must hold before a change lands
 
