@@ -5,14 +5,13 @@ use std::path::Path;
 
 use crate::cost;
 use crate::data;
-use crate::onnx::dtype::DataType;
 use crate::onnx::mapped;
 use crate::onnx::model::Model;
-use crate::onnx::shape::{self, Dim, Inferred, Symbol};
+use crate::onnx::{shape, summary};
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::preprocess::Preprocess;
-use crate::spec::summary::{Axis, DatasetSummary, ModelSummary, ValueSummary};
+use crate::spec::summary::{DatasetSummary, ModelSummary};
 
 /// Looks into an uploaded model.
 ///
@@ -40,56 +39,17 @@ pub fn inspect_dataset(
 
 /// What is known of a model without running it.
 pub(super) fn summarize(model: &Model) -> ModelSummary {
-    let inferred = shape::infer(model);
-    let graph = model.graph();
-    let (macs, macs_unknown) = match cost::macs(model, &cost::ExampleShapes::new()) {
-        Ok(macs) => (Some(macs), None),
-        Err(reason) => (None, Some(reason)),
-    };
-    let inputs: Vec<ValueSummary> = graph.fed_inputs().map(|info| describe(info.name(), &inferred)).collect();
-    let fixed_batch = inputs.iter().filter_map(|input| match input.shape.as_deref() {
-        Some([Axis::Size(size), ..]) => Some(format!("the first axis of input `{}` is fixed at {size}", input.name)),
-        _ => None,
-    });
-    ModelSummary {
-        notes: fixed_batch.collect(),
-        outputs: graph.proto.output.iter().map(|info| describe(info.name(), &inferred)).collect(),
-        opsets: model
-            .proto
-            .opset_import
-            .iter()
-            .map(|set| (if set.domain().is_empty() { "ai.onnx" } else { set.domain() }.to_owned(), set.version()))
-            .collect(),
-        ir_version: model.proto.ir_version(),
-        producer: Some([model.proto.producer_name(), model.proto.producer_version()].join(" ").trim().to_owned())
-            .filter(|producer| !producer.is_empty()),
-        nodes: graph.proto.node.len() as u64,
-        parameters: cost::parameters(model).all,
-        inputs,
-        macs,
-        macs_unknown,
-    }
-}
-
-/// A graph input or output by its inferred type.
-fn describe(name: &str, inferred: &Inferred) -> ValueSummary {
-    let axis = |dim: &Dim| match (dim.as_known(), dim.as_symbol()) {
-        (Some(size), _) => u64::try_from(size).map_or(Axis::Unknown, Axis::Size),
-        (None, Some(Symbol::Named(name))) => Axis::Symbol(name.to_string()),
-        _ => Axis::Unknown,
-    };
-    ValueSummary {
-        name: name.to_owned(),
-        dtype: inferred.dtype(name).map_or("unknown", DataType::name).to_owned(),
-        shape: inferred.dims(name).map(|dims| dims.iter().map(axis).collect()),
-    }
+    let macs = cost::macs(model, &cost::ExampleShapes::new());
+    summary::summarize(model, &shape::infer(model), Vec::new(), cost::parameters(model).all, macs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::onnx::builder::GraphBuilder;
+    use crate::onnx::dtype::DataType;
     use crate::onnx::tensor::Tensor;
+    use crate::spec::summary::Axis;
 
     #[test]
     fn a_summary_tells_shapes_sizes_and_a_fixed_batch() {
@@ -101,6 +61,6 @@ mod tests {
         let summary = summarize(&b.build(17));
         assert_eq!((summary.parameters, summary.macs), (12, Some(12)));
         assert_eq!(summary.outputs[0].shape, Some(vec![Axis::Size(1), Axis::Size(3)]));
-        assert_eq!(summary.notes, ["the first axis of input `x` is fixed at 1"]);
+        assert_eq!(summary.notes, ["the batch is fixed at 1 by the export (input `x`)"]);
     }
 }
