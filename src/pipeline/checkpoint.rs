@@ -229,7 +229,9 @@ mod tests {
         let mut job = Checkpointer::open(scratch.path(), None, Duration::ZERO, &heard).unwrap();
         job.save(&mut |directory| fs::write(directory.join("training.bin"), b"weights")).unwrap();
         let resume = scratch.path().join("checkpoints/0");
-        let mut resumed = Checkpointer::open(scratch.path(), Some(resume), Duration::ZERO, &heard).unwrap();
+        // The next attempt has a scratch directory of its own.
+        let next = tempfile::tempdir().unwrap();
+        let mut resumed = Checkpointer::open(next.path(), Some(resume), Duration::ZERO, &heard).unwrap();
         assert!(resumed.load().is_some());
         resumed.finish_step(step(0)).unwrap();
         assert_eq!(resumed.load(), None, "the next training step starts afresh");

@@ -29,7 +29,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    fn dtype(self) -> DataType {
+    pub fn dtype(self) -> DataType {
         if matches!(self, Self::Double) { DataType::Double } else { DataType::Float }
     }
 
@@ -245,7 +245,8 @@ impl Run {
     }
 }
 
-fn tensor(dtype: DataType, shape: &[usize], values: &[f64]) -> Tensor {
+/// A tensor of the values, rounded where the type is narrower.
+pub fn tensor(dtype: DataType, shape: &[usize], values: &[f64]) -> Tensor {
     let data: Bytes = if dtype == DataType::Double {
         values.iter().flat_map(|v| v.to_le_bytes()).collect()
     } else {

@@ -2,7 +2,7 @@ use secateur::onnx::attribute::Attribute;
 
 use crate::case::Case;
 use crate::case::Precision::{Curved, Double};
-use crate::case::{apart, numbers, positive};
+use crate::case::{apart, numbers, positive, tensor};
 
 pub fn cases() -> Vec<Case> {
     [(&[4, 3, 2, 2][..], Curved), (&[3, 2, 4], Curved), (&[8, 3], Curved), (&[4, 3, 2, 2], Double)]
@@ -14,17 +14,14 @@ pub fn cases() -> Vec<Case> {
                 ("x", shape, spread),
                 ("scale", &[c][..], positive(2, c)),
                 ("bias", &[c][..], numbers(3, c)),
-                ("mean", &[c][..], numbers(4, c)),
-                ("variance", &[c][..], positive(5, c)),
             ];
-            let mut case =
-                Case::new(format!("BatchNormalization: {shape:?} {precision:?}"), precision, &inputs, |b, i| {
-                    vec![b.node("BatchNormalization", i, &[("epsilon", Attribute::Float(1e-3))])]
-                });
-            // The running statistics take no part.
-            case.inputs[3].wanted = false;
-            case.inputs[4].wanted = false;
-            case
+            Case::new(format!("BatchNormalization: {shape:?} {precision:?}"), precision, &inputs, |b, i| {
+                // The running statistics take no part, but without stored ones there is no training mode.
+                let [mean, variance] =
+                    [numbers(4, c), positive(5, c)].map(|values| b.constant(&tensor(precision.dtype(), &[c], &values)));
+                let inputs = [i, &[&mean, &variance]].concat();
+                vec![b.node("BatchNormalization", &inputs, &[("epsilon", Attribute::Float(1e-3))])]
+            })
         })
         .collect()
 }
