@@ -37,7 +37,7 @@ pub struct JobBody {
     pub dataset_id: Option<Uuid>,
     /// The model that came out.
     pub output_model_id: Option<Uuid>,
-    /// The models that steps made so far.
+    /// The models that steps made; empty until the job has succeeded.
     pub models: Vec<StepModel>,
     /// The spec as it was asked for.
     #[schema(value_type = Option<SpecRequest>)]
