@@ -53,7 +53,7 @@ pub struct ModelBody {
     pub job_id: Option<Uuid>,
     /// The step of the job that made it (0-based); null for an upload.
     pub step: Option<u32>,
-    /// Proof that a pruned model computes what it should.
+    /// Proof that a pruned model computes what it should, or that a trained one runs as it should.
     pub certificate: Option<Certificate>,
     #[serde(flatten)]
     pub summary: ModelSummary,

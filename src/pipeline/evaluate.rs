@@ -43,7 +43,8 @@ pub(super) fn run(
             error => Stop::Failed(error.into()),
         })?;
     let mut findings = evaluated.findings;
-    let trained_on = |earlier: &Step| matches!(earlier.spec, StepSpec::Retrain(_)) && earlier.dataset_id == step.dataset_id;
+    let trained_on =
+        |earlier: &Step| matches!(earlier.spec, StepSpec::Retrain(_)) && earlier.dataset_id == step.dataset_id;
     if step.dataset_id.is_some() && context.task.spec.steps[..context.step].iter().any(trained_on) {
         findings.push(
             "the quality was measured on data that an earlier step trained on, and flatters the model; name a test set in \

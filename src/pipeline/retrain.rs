@@ -2,13 +2,17 @@
 
 use super::checkpoint::Checkpointer;
 use super::{StepContext, StepOutcome, Stop};
+use crate::cost::ExampleShapes;
+use crate::data::{Dataset, Reader};
 use crate::onnx::model::Model;
+use crate::prune::{self, CertifyError, PruneError};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::job::{Stage, Step};
+use crate::spec::report::Certificate;
 use crate::spec::retrain::RetrainSpec;
 use crate::train::{self, TrainError};
 
-/// Trains the model on the step's dataset, from the checkpoint where there is one.
+/// Trains the model on the step's dataset, from the checkpoint where there is one, and runs what came out.
 pub(super) fn run(
     spec: &RetrainSpec,
     step: &Step,
@@ -28,11 +32,104 @@ pub(super) fn run(
         step: context.step,
         progress: context.part.clone(),
     };
-    let trained = train::retrain(model, &dataset, spec, &mut training).map_err(|error| match error {
+    let mut trained = train::retrain(model, &dataset, spec, &mut training).map_err(|error| match error {
         TrainError::Interrupted => Stop::Interrupted,
         error => Stop::Failed(error.into()),
     })?;
+    context.observer.stage(Stage::Certifying, context.step);
+    trained.report.certificate = certify(
+        model,
+        &trained.model,
+        &example_shapes(&dataset, model)?,
+        context.threads.max(1) as usize,
+        spec.seed,
+        &mut trained.findings,
+    )?;
     let mut report = context.report(trained.findings);
     report.retrain = Some(trained.report);
     Ok(StepOutcome { model: Some(trained.model), report, plan: None })
+}
+
+/// Holds the trained model against the one it was made from. Where nothing can be drawn that the model runs on (token
+/// ids of a vocabulary that does not show, say), a training of hours is not lost: a finding says that there is no proof.
+///
+/// Errors: `certificate_failed` where the trained model does not run, gives other shapes, or numbers that are not finite.
+fn certify(
+    model: &Model,
+    trained: &Model,
+    examples: &ExampleShapes,
+    threads: usize,
+    seed: u64,
+    findings: &mut Vec<String>,
+) -> Result<Option<Certificate>, Failure> {
+    match prune::verify(model, trained, examples, threads, seed) {
+        Ok(certificate) => Ok(Some(certificate)),
+        Err(CertifyError::Original(error)) => {
+            findings.push(format!(
+                "the trained model has no certificate: the one it was made from does not run on drawn inputs: {error}"
+            ));
+            Ok(None)
+        }
+        Err(CertifyError::Inputs(reason)) => {
+            findings.push(format!("the trained model has no certificate: {reason}"));
+            Ok(None)
+        }
+        Err(error) => Err(PruneError::from(error).into()),
+    }
+}
+
+/// The shapes of the dataset's samples, as examples of the model's open axes.
+fn example_shapes(dataset: &Dataset, model: &Model) -> Result<ExampleShapes, Failure> {
+    let sample = Reader::new(dataset, model)?.batch(&[0])?;
+    let sizes = |shape: &[usize]| shape.iter().map(|size| *size as u64).collect();
+    Ok(sample.inputs.iter().map(|(name, tensor)| (name.clone(), sizes(&tensor.shape))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::builder::GraphBuilder;
+    use crate::onnx::dtype::DataType;
+    use crate::onnx::tensor::Tensor;
+
+    fn dense(width: usize, weight: f32) -> Model {
+        let mut b = GraphBuilder::new("dense");
+        let x = b.input("x", DataType::Float, &["n".into(), 4.into()]);
+        let w = b.initializer("w", &Tensor::from_f32(&[4, width], &vec![weight; 4 * width]));
+        let y = b.node("MatMul", &[&x, &w], &[]);
+        b.output(&y, DataType::Float, &["n".into(), width.into()]);
+        b.build(17)
+    }
+
+    fn certified(model: &Model, trained: &Model, findings: &mut Vec<String>) -> Result<Option<Certificate>, Failure> {
+        certify(model, trained, &ExampleShapes::new(), 1, 1, findings)
+    }
+
+    #[test]
+    fn a_trained_model_that_runs_like_its_origin_is_certified_on_both_engines() {
+        let certificate = certified(&dense(3, 1.0), &dense(3, 2.0), &mut Vec::new()).unwrap().unwrap();
+        let engines: Vec<&str> = certificate.checks.iter().map(|check| check.engine.as_str()).collect();
+        assert!(engines.contains(&"onnxruntime") && engines.contains(&"tract"), "{certificate:#?}");
+        assert!(certificate.passed && certificate.kind == "verified", "{certificate:#?}");
+    }
+
+    #[test]
+    fn a_trained_model_that_is_not_finite_or_has_other_shapes_is_refused() {
+        for wrong in [dense(3, f32::NAN), dense(3, f32::INFINITY), dense(2, 1.0)] {
+            let failure = certified(&dense(3, 1.0), &wrong, &mut Vec::new()).unwrap_err();
+            assert_eq!(failure.code, FailureCode::CertificateFailed, "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_runs_on_nothing_that_can_be_drawn_costs_the_certificate_and_is_told() {
+        let mut b = GraphBuilder::new("sequence");
+        let x = b.input("x", DataType::String, &["n".into()]);
+        let y = b.node("Identity", &[&x], &[]);
+        b.output(&y, DataType::String, &["n".into()]);
+        let model = b.build(17);
+        let mut findings = Vec::new();
+        assert_eq!(certified(&model, &model, &mut findings).unwrap(), None);
+        assert!(findings[0].contains("no certificate"), "{findings:?}");
+    }
 }

@@ -18,6 +18,7 @@ mod cases;
 #[cfg(test)]
 mod real_models;
 
+pub use certify::CertifyError;
 pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
@@ -57,20 +58,16 @@ pub fn prune(model: &Model, spec: &PruneSpec, threads: usize, entered: &dyn Fn(S
 /// The certificate of a model whose function was changed by design: it loads, runs, gives finite numbers where the original
 /// does, and outputs of the original's shapes.
 ///
-/// Errors: it does not, or the original does not run.
-pub fn verify(original: &Model, candidate: &Model, threads: usize, seed: u64) -> Result<Certificate, PruneError> {
-    let inferred = crate::onnx::shape::infer(original);
-    let (graph, examples) = (original.graph(), cost::ExampleShapes::new());
-    let subject = certify::Subject {
-        original,
-        graph: &graph,
-        inferred: &inferred,
-        candidate,
-        examples: &examples,
-        threads,
-        seed,
-    };
-    Ok(subject.verified()?)
+/// Errors: it does not, or nothing can be drawn that the original runs on.
+pub fn verify(
+    original: &Model,
+    candidate: &Model,
+    examples: &cost::ExampleShapes,
+    threads: usize,
+    seed: u64,
+) -> Result<Certificate, CertifyError> {
+    let (graph, inferred) = (original.graph(), crate::onnx::shape::infer(original));
+    certify::Subject { original, graph: &graph, inferred: &inferred, candidate, examples, threads, seed }.verified()
 }
 
 /// The structured cut alone, without its certificate: for measurements.

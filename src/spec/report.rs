@@ -57,6 +57,14 @@ pub struct StepReport {
     pub evaluate: Option<EvaluateReport>,
 }
 
+impl StepReport {
+    /// The proof that came with the step's model.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        let cut = self.prune.as_ref().map(|prune| &prune.certificate);
+        cut.or_else(|| self.retrain.as_ref()?.certificate.as_ref())
+    }
+}
+
 /// A model's figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Measured {
@@ -229,6 +237,10 @@ pub struct RetrainReport {
     pub code_path: String,
     pub threads: u32,
     pub samples_per_second: f64,
+    /// That the trained model runs as the one it was made from does; `None` where no inputs for it can be drawn, which a
+    /// finding explains.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
 }
 
 /// Figures of one epoch.

@@ -282,6 +282,9 @@ fn retrain_section(page: &mut String, retrain: &RetrainReport) {
     if let Some(best) = retrain.best_epoch {
         let _ = writeln!(page, "\nThe model of epoch {best} was kept.");
     }
+    if let Some(proof) = &retrain.certificate {
+        certificate(page, proof);
+    }
     if !retrain.not_trained.is_empty() {
         let rows =
             retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
@@ -475,6 +478,13 @@ mod tests {
                 "best_epoch": 2, "steps": 280, "trained_parameters": 108_250, "not_trained": [],
                 "training_samples": 18_000, "validation_samples": 2000, "code_path": "standard", "threads": 2,
                 "samples_per_second": 654.3,
+                "certificate": {
+                    "kind": "verified", "passed": true, "tolerance": 1e-4, "vacuous_on_own_weights": false,
+                    "checks": [
+                        {"engine": "onnxruntime", "output": "y", "batch_size": 2, "weights": "own", "error": null},
+                        {"engine": "tract", "output": "", "batch_size": 2, "weights": "own", "error": null, "declined": "no such operator"},
+                    ],
+                },
             },
         });
         insta::assert_snapshot!(render(&report(&json!([prune("conv1.weight", "feeds the output `y`"), retrain]))), @r#"
@@ -530,6 +540,9 @@ mod tests {
         | **2** | 5.00e-4 | 0.2500 | 93.00 % | 0.3500 | 91.00 % |
 
         The model of epoch 2 was kept.
+
+        Certificate `verified` **passed**, on onnxruntime.
+        - tract declined: no such operator
 
         <sub>Job 018f0000-0000-7000-8000-000000000001, secateur 0.1.0, ONNX Runtime 1.32.0, Example CPU (2 cores), 2 threads for the job</sub>
         "#);

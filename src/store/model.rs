@@ -23,7 +23,7 @@ pub struct Model {
     /// What the inspection found.
     pub summary: ModelSummary,
     pub lineage: Option<Lineage>,
-    /// Proof that came with the cut, for a model that a prune step made.
+    /// Proof that came with a model that a prune or retrain step made.
     pub certificate: Option<Certificate>,
     pub created_at: DateTime<Utc>,
 }

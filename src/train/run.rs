@@ -287,6 +287,8 @@ impl Training<'_> {
             code_path: CODE_PATH.into(),
             threads: context.threads,
             samples_per_second: if seconds > 0.0 { samples_here / seconds } else { 0.0 },
+            // Made by whoever runs the training: certificates know more layers than this one.
+            certificate: None,
         };
         Ok(Retrained { model, report, findings: self.prepared.findings })
     }

@@ -9,7 +9,7 @@ use super::inputs::inside;
 use crate::queue::{CheckpointFile, Publication, StepModel};
 use crate::spec::attempt::Finished;
 use crate::spec::job::{JobSpec, StepKind};
-use crate::spec::report::Report;
+use crate::spec::report::{Report, StepReport};
 use crate::store::blob::{self, BlobRef};
 
 /// Stores the files of a complete checkpoint directory.
@@ -69,7 +69,7 @@ pub(super) async fn store_results(
             name: naming.name(made.step, index + 1 == finished.models.len()),
             blob,
             summary: made.summary.clone(),
-            certificate: step_report.and_then(|step| step.prune.as_ref()).map(|prune| prune.certificate.clone()),
+            certificate: step_report.and_then(StepReport::certificate).cloned(),
         });
     }
     let report = store(shared, &report_path).await.context("storing the report")?;

@@ -10,11 +10,7 @@ pub fn cases() -> Vec<Case> {
         .map(|(shape, precision)| {
             let (count, c): (usize, usize) = (shape.iter().product(), shape[1]);
             let spread = apart(1, count).into_iter().map(|v| v * 20.0 / count as f64 + 0.5).collect();
-            let inputs = [
-                ("x", shape, spread),
-                ("scale", &[c][..], positive(2, c)),
-                ("bias", &[c][..], numbers(3, c)),
-            ];
+            let inputs = [("x", shape, spread), ("scale", &[c][..], positive(2, c)), ("bias", &[c][..], numbers(3, c))];
             Case::new(format!("BatchNormalization: {shape:?} {precision:?}"), precision, &inputs, |b, i| {
                 // The running statistics take no part, but without stored ones there is no training mode.
                 let [mean, variance] =

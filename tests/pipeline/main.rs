@@ -30,7 +30,14 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
         certificate.passed && certificate.checks.iter().any(|check| check.engine == "onnxruntime"),
         "{certificate:#?}"
     );
-    assert_eq!(retrain.retrain.as_ref().unwrap().epochs.len(), 3);
+    let retrain = retrain.retrain.as_ref().unwrap();
+    assert_eq!(retrain.epochs.len(), 3);
+    let certificate = retrain.certificate.as_ref().unwrap();
+    assert!(
+        certificate.passed
+            && ["onnxruntime", "tract"].iter().all(|on| certificate.checks.iter().any(|c| c.engine == *on)),
+        "{certificate:#?}"
+    );
     assert!(evaluate.evaluate.is_some());
 
     let (baseline, candidate) = (report.baseline.unwrap(), report.candidate.unwrap());
@@ -114,6 +121,14 @@ fn zeros_of_a_sparse_model_survive_its_retraining_and_training_data_in_an_evalua
     let report = digits.report(&digits.run(&Interruptions::none()).unwrap());
     let pruned = &report.steps[0].prune.as_ref().unwrap().size_after;
     assert_eq!(report.candidate.unwrap().size.nonzero_parameters, pruned.nonzero_parameters);
-    assert!(report.steps[1].findings.iter().any(|finding| finding.contains("stayed zero")), "{:?}", report.steps[1].findings);
-    assert!(report.steps[2].findings.iter().any(|finding| finding.contains("trained on")), "{:?}", report.steps[2].findings);
+    assert!(
+        report.steps[1].findings.iter().any(|finding| finding.contains("stayed zero")),
+        "{:?}",
+        report.steps[1].findings
+    );
+    assert!(
+        report.steps[2].findings.iter().any(|finding| finding.contains("trained on")),
+        "{:?}",
+        report.steps[2].findings
+    );
 }
