@@ -238,7 +238,6 @@ fn common_samples<'n>(
     }
     match first {
         _ if arrays == 0 => Err(DataError::NotADataset { reason: "it holds labels, but nothing else".into() }),
-        Some((name, 0)) => Err(DataError::entry(&format!("{name}.npy"), "has no samples")),
         Some((_, samples)) => Ok(samples),
         None => Err(DataError::NotADataset { reason: "it holds no arrays".into() }),
     }

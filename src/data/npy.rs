@@ -14,7 +14,7 @@ pub(super) struct Header {
     pub(super) big_endian: bool,
     pub(super) fortran_order: bool,
     pub(super) shape: Vec<usize>,
-    /// Bytes of the elements.
+    /// Bytes of the elements; never 0.
     pub(super) bytes: usize,
 }
 
@@ -89,6 +89,10 @@ fn describe(text: &str) -> Result<Header, String> {
         .and_then(|count| dtype.bytes_for(count))
         .filter(|bytes| isize::try_from(*bytes).is_ok())
         .ok_or_else(|| format!("has the shape {shape:?}, which is more than can be counted"))?;
+    // The other axes of such a shape may be of any size at no cost to the file: nobody is to walk over them.
+    if bytes == 0 {
+        return Err(format!("holds nothing: its shape is {shape:?}"));
+    }
     Ok(Header { dtype, big_endian, fortran_order, shape, bytes })
 }
 

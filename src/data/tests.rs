@@ -8,6 +8,7 @@ use crate::onnx::builder::{GraphBuilder, Size};
 use crate::onnx::dtype::DataType;
 use crate::onnx::model::Model;
 use crate::spec::attempt::DatasetLimits;
+use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::preprocess::{Channels, Crop, Layout, Preprocess};
 use crate::spec::retrain::Augment;
 use crate::spec::summary::DatasetFormat;
@@ -133,7 +134,7 @@ fn arrays_that_are_not_sound_are_refused_by_name() {
         (vec![("x.npy", b"\x93NUMPY\x01\x00".to_vec())], "ends within its header"),
         (vec![("x.npy", Vec::new())], "ends within its header"),
         (vec![("x.npy", npy("<f4", false, "()", &floats(&[1.0])))], "single number"),
-        (vec![("x.npy", npy("<f4", false, "(0, 4)", &[]))], "no samples"),
+        (vec![("x.npy", npy("<f4", false, "(0, 4)", &[]))], "holds nothing: its shape is [0, 4]"),
         (vec![("x.npy", x.clone()), ("z.npy", npy("|u1", false, "(3,)", &[1, 2, 3]))], "`x` has 2"),
         (vec![("x.npy", x.clone()), ("y.npy", npy("<f4", false, "(2,)", &floats(&[0.0, 1.0])))], "labels are integers"),
         (vec![("x.npy", x.clone()), ("y.npy", npy("<i8", false, "(2, 1)", &longs(&[0, 1])))], "one label a sample"),
@@ -148,6 +149,36 @@ fn arrays_that_are_not_sound_are_refused_by_name() {
             assert!(Dataset::open(&file.path, None, &limits()).is_err());
         }
     }
+}
+
+/// An empty array in Fortran order was turned row by row, and there may be more rows than anybody can count.
+#[test]
+fn an_empty_array_is_refused_by_name_before_anything_walks_over_it() {
+    let x = npy("<f4", false, "(2,)", &floats(&[1.0, 2.0]));
+    for shape in
+        ["(1000000000000000000, 0)", "(3, 1000000000000000000, 0)", "(0, 1000000000000000000)", "(2, 0)", "(0,)"]
+    {
+        for fortran_order in [true, false] {
+            for method in [Stored, Deflated] {
+                for name in ["x", "y"] {
+                    let empty = npy("<i8", fortran_order, shape, &[]);
+                    let file = archive(&[("w.npy", x.clone()), (&format!("{name}.npy"), empty)], method);
+                    for refused in [
+                        Dataset::open(&file.path, None, &limits()).unwrap_err(),
+                        inspect(&file.path, None, &limits()).unwrap_err(),
+                    ] {
+                        let failure = Failure::from(refused);
+                        let place = format!("{name}.npy");
+                        assert_eq!((failure.code, failure.place), (FailureCode::InvalidDataset, Some(place)));
+                        assert!(failure.message.contains("holds nothing"), "{shape}: {}", failure.message);
+                    }
+                }
+            }
+        }
+    }
+    let uncounted = npy("<i8", true, "(1000000000000000000, 1000000000000000000, 0)", &[]);
+    let file = archive(&[("x.npy", uncounted)], Stored);
+    assert!(refused(&file, None, &limits()).contains("more than can be counted"));
 }
 
 #[test]
