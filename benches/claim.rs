@@ -2,6 +2,8 @@
 //!
 //! The server is the tests' own (durability off) unless `DATABASE_URL` names another, as a superuser.
 
+#![expect(clippy::print_stderr, clippy::disallowed_methods, reason = "the support of the tests does both")]
+
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

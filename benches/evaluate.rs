@@ -14,6 +14,7 @@ use secateur::spec::observer::Unobserved;
 use secateur::spec::preprocess::Preprocess;
 
 #[expect(clippy::print_stdout, reason = "figures for people")]
+#[expect(clippy::disallowed_methods, reason = "benchmarks are told by the environment where the data lie")]
 fn main() -> anyhow::Result<()> {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<usize>().ok());
     let (rounds, threads) = (numbers.next().unwrap_or(3), numbers.next().unwrap_or(2));

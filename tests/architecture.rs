@@ -1,6 +1,8 @@
 //! Holds the layer table of `src/lib.rs`: a module imports only from rows with a smaller number, or from its own row
 //! where it is the same module.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -269,13 +269,12 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
 pub(crate) fn read<T: serde::de::DeserializeOwned>(value: Option<Value>, pointer: &str) -> Result<T, SpecError> {
     let value = value.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let path: String = error
-            .path()
-            .iter()
-            .filter(|segment| !matches!(segment, serde_path_to_error::Segment::Unknown))
-            .map(|segment| format!("/{}", segment.to_string().trim_matches(['[', ']'])))
-            .collect();
-        SpecError { pointer: format!("{pointer}{path}"), message: error.inner().to_string() }
+        let mut pointer = pointer.to_owned();
+        for segment in error.path().iter().filter(|segment| !matches!(segment, serde_path_to_error::Segment::Unknown)) {
+            pointer.push('/');
+            pointer.push_str(segment.to_string().trim_matches(['[', ']']));
+        }
+        SpecError { pointer, message: error.inner().to_string() }
     })
 }
 

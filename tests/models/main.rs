@@ -2,6 +2,7 @@
 //! of models and data is `SECATEUR_DATA`, or `../shared/data` beside the checkout.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![expect(clippy::disallowed_methods, reason = "tests are told by the environment where things lie")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what was measured and what was skipped")]
 
 mod baselines;

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use secateur::pipeline::{self, Stop};
-use secateur::spec::attempt::{AttemptMessage, Finished, InputDataset, InputModel, RunTask};
+use secateur::spec::attempt::{
+    AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, ModelLimits, RunTask,
+};
 use secateur::spec::job::{JobKind, JobRequest};
 use secateur::spec::observer::Observer;
 use secateur::spec::preprocess::Preprocess;
@@ -40,7 +42,7 @@ impl Digits {
         let dataset = |id, name: &str| {
             let preprocess = Preprocess { divide_by: 16.0, ..Preprocess::default() };
             let file = folder.join(name);
-            let summary = pipeline::inspect_dataset(&file, Some(&preprocess), &Default::default()).unwrap();
+            let summary = pipeline::inspect_dataset(&file, Some(&preprocess), &DatasetLimits::default()).unwrap();
             (id, InputDataset { id, file, summary })
         };
         let dataset_id = if kind == JobKind::Evaluate { Self::TEST_SET } else { Self::TRAINING_SET };
@@ -55,8 +57,8 @@ impl Digits {
                 .into(),
             resume: None,
             checkpoint_interval_ms: 60_000,
-            model_limits: Default::default(),
-            dataset_limits: Default::default(),
+            model_limits: ModelLimits::default(),
+            dataset_limits: DatasetLimits::default(),
         };
         let scratch = tempfile::tempdir().unwrap();
         Self { scratch, task: RefCell::new(task), announced: Mutex::default() }

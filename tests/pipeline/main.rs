@@ -1,11 +1,14 @@
 //! Job kinds run bare, as the attempt process runs them: on the digits example that lies in the repository.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod digits;
 
 use std::fs;
 
 use digits::{Digits, Interruptions};
 use secateur::pipeline::Stop;
+use secateur::spec::attempt::ModelLimits;
 use secateur::spec::failure::FailureCode;
 use secateur::spec::job::JobKind;
 use serde_json::json;
@@ -106,7 +109,7 @@ fn a_file_that_is_no_model_is_refused_with_its_code() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("upload");
     fs::write(&file, b"not a model at all").unwrap();
-    let failure = secateur::pipeline::inspect_model(&file, &Default::default()).unwrap_err();
+    let failure = secateur::pipeline::inspect_model(&file, &ModelLimits::default()).unwrap_err();
     assert_eq!(failure.code, FailureCode::InvalidModel, "{failure}");
 }
 

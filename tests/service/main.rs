@@ -2,6 +2,8 @@
 //! private server is started for the process (`support::postgres`).
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![expect(clippy::print_stderr, reason = "tests tell what was skipped and what went before a failure")]
+#![expect(clippy::disallowed_methods, reason = "tests are told by the environment where things lie")]
 
 mod attempt;
 mod ci_script;

@@ -38,6 +38,6 @@ async fn a_job_that_is_cancelled_at_any_moment_ends_within_five_seconds_and_leav
             let response = service.get(&format!("/v1/jobs/{job}/{results}")).send().await.expect("an answer");
             problem(response, StatusCode::NOT_FOUND, code).await;
         }
-        assert_eq!(service.attempt_of(&job), None, "nobody works on it any more");
+        assert_eq!(Service::attempt_of(&job), None, "nobody works on it any more");
     }
 }

@@ -31,5 +31,5 @@ async fn a_job_that_runs_too_long_is_ended() {
     let ended = retraining(&service, json!({"epochs": 10_000}), Some(1)).await;
     let outcome = (&ended["status"], &ended["error"]["code"]);
     assert_eq!(outcome, (&json!("failed"), &json!("deadline_exceeded")), "{ended:#}");
-    assert_eq!(service.attempt_of(ended["id"].as_str().unwrap()), None, "its process has ended");
+    assert_eq!(Service::attempt_of(ended["id"].as_str().unwrap()), None, "its process has ended");
 }

@@ -103,7 +103,7 @@ async fn an_attempt_knows_no_secret_and_has_limits() {
     let job = service.submit(&request).await;
     service.until(&job, "it retrains", |job| job["stage"] == "retraining").await;
 
-    let attempt = service.attempt_of(&job).expect("an attempt runs");
+    let attempt = Service::attempt_of(&job).expect("an attempt runs");
     let environment = std::fs::read(format!("/proc/{attempt}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     let names: Vec<&str> = environment.split('\0').filter_map(|variable| variable.split('=').next()).collect();

@@ -295,7 +295,7 @@ impl Service {
     }
 
     /// The process that works on a job at this moment, whoever has started it.
-    pub fn attempt_of(&self, job_id: &str) -> Option<u32> {
+    pub fn attempt_of(job_id: &str) -> Option<u32> {
         process::with_argument(&format!("/{job_id}-")).into_iter().find(|pid| process::lives(*pid))
     }
 
@@ -303,7 +303,7 @@ impl Service {
     pub async fn attempt_pid(&self, job_id: &str) -> Option<u32> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(pid) = self.attempt_of(job_id) {
+            if let Some(pid) = Self::attempt_of(job_id) {
                 return Some(pid);
             }
             if !self.job(job_id).await["finished_at"].is_null() {
@@ -316,7 +316,7 @@ impl Service {
 
     /// `kill -9` of the process that works on the job, if there is one; returns when it is gone.
     pub async fn kill_attempt(&self, job_id: &str) {
-        if let Some(pid) = self.attempt_of(job_id) {
+        if let Some(pid) = Self::attempt_of(job_id) {
             process::kill(pid);
             until_gone(&[pid]).await;
         }
