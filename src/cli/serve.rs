@@ -110,12 +110,10 @@ impl Service<'_> {
         let settings = arguments.http.settings(&arguments.content);
         let state = http::AppState::new(database.clone(), objects, launcher, settings, shutdown.clone());
         announce(address)?;
-        let served = http::serve(state, listener).await.context("serving requests");
-        // Whatever ended the server ends the worker.
-        shutdown.cancel();
+        http::serve(state, listener).await;
         worker.drained().await;
         database.close().await;
-        served
+        Ok(())
     }
 }
 

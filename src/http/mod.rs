@@ -9,7 +9,7 @@
 //! | `problem`, `responses` | errors and how they are documented |
 //! | `extract`, `page`, `accept`, `prefer`, `conditional`, `idempotent` | the conventions that resources share |
 //! | `upload` (`metered`), `download`, `changes` | bytes in, bytes out, waiting for a job |
-//! | `layers`, `state`, `openapi` | what stands around the handlers |
+//! | `server`, `layers`, `state`, `openapi` | what stands around the handlers |
 
 mod accept;
 mod changes;
@@ -31,29 +31,24 @@ mod prefer;
 pub mod problem;
 mod report;
 mod responses;
+mod server;
 mod state;
 mod submit;
 mod upload;
-
-use std::io;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use metered::Pace;
 use problem::Problem;
+pub use server::serve;
 pub use state::{AppState, HttpSettings};
-
-/// How long open requests may take to end once the service stops.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// The whole service as one router.
 pub fn router(state: AppState) -> Router {
@@ -82,24 +77,6 @@ pub fn openapi_yaml() -> Result<String, Box<dyn std::error::Error + Send + Sync>
     let (quick, waiting, uploads) = resources();
     let (_, document) = frame().merge(quick).merge(waiting).merge(uploads).split_for_parts();
     openapi::yaml(&openapi::complete(document))
-}
-
-/// Serves until the state's `shutdown`, then gives open requests a while to end.
-///
-/// Errors: the listener fails.
-pub async fn serve(state: AppState, listener: TcpListener) -> io::Result<()> {
-    let shutdown = state.shutdown.clone();
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
-        } => {
-            tracing::warn!("Open requests are broken off: they did not end within {} s", DRAIN.as_secs());
-            Ok(())
-        }
-    }
 }
 
 /// The resources: those that answer quickly, those that may be asked to wait, and those that take uploads.

@@ -39,6 +39,8 @@ pub struct HttpSettings {
     pub upload_pace: Pace,
     /// Longest upload as a whole.
     pub upload_time: Duration,
+    /// How long the head of a request may take to come, the wait for it included: a connection without requests ends then.
+    pub header_time: Duration,
     /// Requests that are worked on at the same time, uploads included; streams of events have their own number.
     pub concurrent_requests: usize,
     /// Open streams of events.
@@ -66,6 +68,7 @@ impl Default for HttpSettings {
             upload_idle_time: Duration::from_mins(1),
             upload_pace: Pace { bytes: 1 << 20, window: Duration::from_mins(1) },
             upload_time: Duration::from_hours(6),
+            header_time: Duration::from_mins(1),
             concurrent_requests: 512,
             concurrent_streams: 256,
             response_time: Duration::from_secs(30),

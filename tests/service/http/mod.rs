@@ -1,5 +1,6 @@
 //! The REST API over real sockets: one module a resource, and what holds for all of them.
 
+mod connections;
 mod contract;
 mod datasets;
 mod events;
