@@ -35,9 +35,9 @@ pub struct JobBody {
     pub model_id: Uuid,
     /// The dataset that was named for the whole job.
     pub dataset_id: Option<Uuid>,
-    /// The model that came out.
+    /// The model that came out; null until the job has succeeded.
     pub output_model_id: Option<Uuid>,
-    /// The models that steps made; empty until the job has succeeded.
+    /// The models of the steps that are done, whatever becomes of the job; the last step's is there once it has succeeded.
     pub models: Vec<StepModel>,
     /// The spec as it was asked for.
     #[schema(value_type = Option<SpecRequest>)]

@@ -97,8 +97,8 @@ impl<'a> Checkpointer<'a> {
         Duration::from_millis(self.state.spent_ms) + self.step_started.elapsed()
     }
 
-    /// Adds a finished step and writes a checkpoint.
-    pub fn finish_step(&mut self, step: FinishedStep) -> Result<(), Failure> {
+    /// Adds a finished step and writes a checkpoint; returns its directory, which the caller announces.
+    pub fn finish_step(&mut self, step: FinishedStep) -> Result<String, Failure> {
         self.state.finished.push(step);
         self.state.spent_ms = 0;
         self.resume = None;
@@ -106,7 +106,7 @@ impl<'a> Checkpointer<'a> {
         self.write(false, &mut |_| Ok(())).map_err(|e| io_failure("a checkpoint", &e))
     }
 
-    fn write(&mut self, training: bool, files: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    fn write(&mut self, training: bool, files: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<String> {
         let name = self.next.to_string();
         let folder = self.scratch.join("checkpoints");
         let partial = folder.join(format!("{name}.partial"));
@@ -124,8 +124,7 @@ impl<'a> Checkpointer<'a> {
         fs::rename(&partial, folder.join(&name))?;
         self.next += 1;
         self.last_saved = Instant::now();
-        self.observer.tell(AttemptMessage::Checkpoint { directory: name });
-        Ok(())
+        Ok(name)
     }
 }
 
@@ -139,7 +138,9 @@ impl Checkpoints for Checkpointer<'_> {
     }
 
     fn save(&mut self, write: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-        self.write(true, write)
+        let directory = self.write(true, write)?;
+        self.observer.tell(AttemptMessage::Checkpoint { directory });
+        Ok(())
     }
 }
 
@@ -210,12 +211,12 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let heard = Announced::default();
         let mut first = Checkpointer::open(scratch.path(), None, Duration::ZERO, &heard).unwrap();
-        first.finish_step(step(0)).unwrap();
+        assert_eq!(first.finish_step(step(0)).unwrap(), "0");
         first.save(&mut |directory| fs::write(directory.join("training.bin"), b"weights")).unwrap();
         let names = heard.0.lock().unwrap().clone();
-        assert_eq!(names, ["0", "1"]);
+        assert_eq!(names, ["1"], "the end of a step is announced by whoever ends it");
 
-        let last = scratch.path().join("checkpoints").join(&names[1]);
+        let last = scratch.path().join("checkpoints").join(&names[0]);
         let second = Checkpointer::open(scratch.path(), Some(last.clone()), Duration::ZERO, &heard).unwrap();
         assert_eq!(second.finished(), [step(0)]);
         assert_eq!(second.load(), Some(last.clone()));

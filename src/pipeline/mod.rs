@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::data::Dataset;
 use crate::onnx::model::Model;
-use crate::spec::attempt::{AttemptMessage, Finished, OutputModel, RunTask};
+use crate::spec::attempt::{AttemptMessage, Finished, JobEvent, OutputModel, RunTask, StepEnd};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::job::{Stage, Step, StepSpec};
 use crate::spec::observer::Observer;
@@ -127,12 +127,20 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
             None => None,
         };
         context.progress(1.0);
-        observer.event(
-            "step_finished",
-            format!("Step {} ({}) is done.", index + 1, step.spec.kind().as_str()),
-            serde_json::json!({"step": index, "kind": step.spec.kind(), "duration_ms": outcome.report.duration_ms}),
-        );
-        checkpointer.finish_step(FinishedStep { report: outcome.report, model, plan: outcome.plan })?;
+        let event = JobEvent {
+            kind: "step_finished".into(),
+            message: format!("Step {} ({}) is done.", index + 1, step.spec.kind().as_str()),
+            data: serde_json::json!({
+                "step": index, "kind": step.spec.kind(), "duration_ms": outcome.report.duration_ms,
+            }),
+        };
+        let goes_on = index + 1 < task.spec.steps.len();
+        let handed_over = model.clone().filter(|_| goes_on);
+        let certificate = outcome.report.certificate().filter(|_| goes_on).cloned();
+        let finished = FinishedStep { report: outcome.report, model, plan: outcome.plan };
+        let directory = checkpointer.finish_step(finished)?;
+        let end = StepEnd { step: index, directory, model: handed_over, certificate, event };
+        observer.tell(AttemptMessage::StepFinished(Box::new(end)));
     }
     observer.stage(Stage::Publishing, task.spec.steps.len() - 1);
     finish(task, threads, scratch, checkpointer.finished())
@@ -157,7 +165,7 @@ fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) 
     } else {
         Some(write("plan.json", serde_json::json!({ "cuts": cuts }).to_string().into_bytes())?)
     };
-    Ok(Finished { models: steps.iter().filter_map(|step| step.model.clone()).collect(), report, plan })
+    Ok(Finished { model: steps.last().and_then(|step| step.model.clone()), report, plan })
 }
 
 /// A result as JSON. Results are plain data, so that a failure is a defect.

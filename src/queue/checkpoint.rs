@@ -4,6 +4,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::claim::Lease;
+use super::ending::{Until, lock};
 use super::error::QueueError;
 use crate::store::blob::{self, BlobRef};
 use crate::store::error::StoreError;
@@ -28,17 +29,19 @@ pub async fn save_checkpoint(
 ) -> Result<(), QueueError> {
     let mut tx = conn.begin().await?;
     // The lock is held to the end, so nobody rescues the job in between.
-    sqlx::query!(
-        "select from jobs where tenant_id = $1 and id = $2 and lease_token = $3
-             and status in ('running', 'cancelling') for update",
-        lease.tenant.0,
-        lease.job_id,
-        lease.token,
-    )
-    .fetch_optional(&mut *tx)
-    .await?
-    .ok_or_else(|| lease.lost())?;
-    blob::drop_checkpoint(&mut tx, lease.tenant, lease.job_id).await?;
+    lock(&mut tx, lease, Until::Now).await?;
+    replace(&mut tx, lease, files).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// [`save_checkpoint`] of a job whose row the transaction has locked.
+pub(super) async fn replace(
+    conn: &mut PgConnection,
+    lease: &Lease,
+    files: &[CheckpointFile],
+) -> Result<(), QueueError> {
+    blob::drop_checkpoint(conn, lease.tenant, lease.job_id).await?;
     for file in files {
         sqlx::query!(
             "insert into job_checkpoints (tenant_id, job_id, file, blob, size_bytes, lease_token)
@@ -50,11 +53,10 @@ pub async fn save_checkpoint(
             file.blob.size_bytes as i64,
             lease.token,
         )
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await
         .map_err(|error| blob::missing(error, "job_checkpoints_blob_fkey", &file.blob))?;
     }
-    tx.commit().await?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod progress;
 mod publish;
 mod rescue;
 mod signal;
+mod step;
 mod text;
 mod transition;
 
@@ -31,4 +32,5 @@ pub use progress::{append_event, set_progress, set_stage};
 pub use publish::{Publication, PublishOutcome, StepModel, publish};
 pub use rescue::{Rescued, rescue, rescue_from};
 pub use signal::{Signal, Signals};
+pub use step::{FinishedStep, StepOutcome, finish_step};
 pub use transition::{CRASH_CAP, Ending, Next, Standing, next};

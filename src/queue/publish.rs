@@ -1,10 +1,10 @@
-//! Publishing: everything that a job made becomes visible in one transaction, once, or not at all.
+//! Publishing: what the end of a job makes visible becomes visible in one transaction, once, or not at all.
 
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::claim::Lease;
-use super::ending::{Results, Until, lock, write};
+use super::ending::{Held, Results, Until, lock, write};
 use super::error::QueueError;
 use super::text::clean;
 use super::transition::{Ending, Next, next};
@@ -13,12 +13,11 @@ use crate::spec::summary::ModelSummary;
 use crate::store::blob::BlobRef;
 use crate::store::model::{self, Lineage, NewModel};
 
-/// What a job made. Every blob was stored within the collector's grace period.
+/// What the end of a job makes visible. Every blob was stored within the collector's grace period.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// In the order of their steps; the last is the job's output. Each one's parent is the one before it, the first
-    /// one's the job's model.
-    pub models: Vec<StepModel>,
+    /// The model that the last step made; those of earlier steps were published as they ended.
+    pub model: Option<StepModel>,
     pub report: BlobRef,
     pub plan: Option<BlobRef>,
 }
@@ -35,10 +34,10 @@ pub struct StepModel {
 }
 
 /// What publishing led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// The job has succeeded; the ids of its models.
-    Published(Vec<Uuid>),
+    /// The job has succeeded; the id of its output, where a step made a model.
+    Published(Option<Uuid>),
     /// A user's cancel came first: the job is cancelled, nothing was published.
     Cancelled,
 }
@@ -59,28 +58,32 @@ pub async fn publish(
         tx.commit().await?;
         return Ok(PublishOutcome::Cancelled);
     }
-    let mut parent_id = held.model_id;
-    let mut ids = Vec::with_capacity(publication.models.len());
-    for made in &publication.models {
-        let id = Uuid::now_v7();
-        let new = NewModel {
-            id,
-            name: clean(&made.name),
-            blob: made.blob.clone(),
-            summary: made.summary.clone(),
-            lineage: Some(Lineage { parent_id, job_id: lease.job_id, step: made.step }),
-            certificate: made.certificate.clone(),
-        };
-        model::insert(&mut tx, lease.tenant, &new).await?;
-        parent_id = id;
-        ids.push(id);
-    }
-    let results = Results {
-        report: Some(&publication.report),
-        plan: publication.plan.as_ref(),
-        output_model_id: ids.last().copied(),
+    let output_model_id = match &publication.model {
+        Some(made) => Some(insert(&mut tx, lease, &held, made).await?),
+        None => model::latest_of(&mut tx, lease.tenant, lease.job_id).await?,
     };
+    let results = Results { report: Some(&publication.report), plan: publication.plan.as_ref(), output_model_id };
     write(&mut tx, lease, &held, &next, &results).await?;
     tx.commit().await?;
-    Ok(PublishOutcome::Published(ids))
+    Ok(PublishOutcome::Published(output_model_id))
+}
+
+/// Inserts a model that a step made; its parent is the one that the step before made, the first one's the job's model.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    lease: &Lease,
+    held: &Held,
+    made: &StepModel,
+) -> Result<Uuid, QueueError> {
+    let parent_id = model::latest_of(conn, lease.tenant, lease.job_id).await?.unwrap_or(held.model_id);
+    let new = NewModel {
+        id: Uuid::now_v7(),
+        name: clean(&made.name),
+        blob: made.blob.clone(),
+        summary: made.summary.clone(),
+        lineage: Some(Lineage { parent_id, job_id: lease.job_id, step: made.step }),
+        certificate: made.certificate.clone(),
+    };
+    model::insert(conn, lease.tenant, &new).await?;
+    Ok(new.id)
 }

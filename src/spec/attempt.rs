@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::job::{JobSpec, Stage};
 use super::preprocess::Preprocess;
+use super::report::Certificate;
 use super::summary::{DatasetSummary, Inspection, ModelSummary};
 
 /// `job.json`: all that an attempt knows. No credentials, no addresses.
@@ -150,6 +151,24 @@ pub enum AttemptMessage {
     Event { event: JobEvent },
     /// `checkpoints/<directory>` is complete and may be stored.
     Checkpoint { directory: String },
+    /// A step is done.
+    StepFinished(Box<StepEnd>),
+}
+
+/// The end of a step: what the worker keeps of it at once, so that nothing that comes later can take it away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepEnd {
+    /// The step (0-based).
+    pub step: usize,
+    /// `checkpoints/<directory>` is complete; a later attempt that goes on from it does not do the step again.
+    pub directory: String,
+    /// The model that the step made, to be published; its file lies in the checkpoint too. `None` of the job's last step,
+    /// whose model is published with the report.
+    pub model: Option<OutputModel>,
+    /// Proof that came with the model.
+    pub certificate: Option<Certificate>,
+    /// What the history says of it.
+    pub event: JobEvent,
 }
 
 /// Something that happened in a job and stays in its history.
@@ -181,8 +200,8 @@ pub enum AttemptOutcome {
 /// What a finished job leaves, as files in `outputs/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
-    /// Models in the order in which their steps made them; the last is the job's output.
-    pub models: Vec<OutputModel>,
+    /// The model that the last step made; the models of earlier steps were handed over as those ended.
+    pub model: Option<OutputModel>,
     /// Name of the report's file.
     pub report: String,
     /// Name of the plan's file, where something was cut.
@@ -194,7 +213,7 @@ pub struct Finished {
 pub struct OutputModel {
     /// The step (0-based).
     pub step: usize,
-    /// Name of the file in `outputs/`.
+    /// Name of the file in `outputs/` and in checkpoints.
     pub file: String,
     pub summary: ModelSummary,
 }

@@ -145,6 +145,18 @@ pub async fn list(conn: &mut PgConnection, tenant: TenantId, page: PageRequest) 
     Ok(page.page(rows.into_iter().map(Model::from).collect(), |model| model.id))
 }
 
+/// The model that the job's latest step made, where one did.
+pub async fn latest_of(conn: &mut PgConnection, tenant: TenantId, job_id: Uuid) -> Result<Option<Uuid>, StoreError> {
+    let id = sqlx::query_scalar!(
+        "select id from models where tenant_id = $1 and job_id = $2 order by step desc limit 1",
+        tenant.0,
+        job_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
 /// The models that jobs made: job, step (0-based), model; by job and step.
 pub async fn made_by(
     conn: &mut PgConnection,

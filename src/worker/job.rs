@@ -73,10 +73,10 @@ async fn attempt(shared: &Shared, claim: &Claim, kept: &KeptLease) -> Result<End
     let attempt = shared.launcher.start(scratch.path(), &job).await.context("starting an attempt")?;
     info!(job.id = %claim.lease.job_id, job.attempt = claim.attempt, process.id = attempt.process_id(), "Attempt has started");
 
-    let relay = Relay { shared, lease: &claim.lease, kept, scratch: scratch.path() };
+    let naming = Naming { original: &model.name, chosen: claim.name.as_deref(), spec: &spec };
+    let relay = Relay { shared, lease: &claim.lease, kept, scratch: scratch.path(), naming };
     Ok(match relay.follow(attempt).await? {
         Ending::Finished(finished) => {
-            let naming = Naming { original: &model.name, chosen: claim.name.as_deref(), spec: &spec };
             tokio::select! {
                 publication = store_results(shared, scratch.path(), &finished, naming) => End::Publish(publication?),
                 standing = kept.ended() => of_standing(standing),

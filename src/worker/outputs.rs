@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 
 use super::Shared;
 use super::inputs::inside;
-use crate::queue::{CheckpointFile, Publication, StepModel};
-use crate::spec::attempt::Finished;
+use crate::queue::{CheckpointFile, FinishedStep, Publication, StepModel};
+use crate::spec::attempt::{Finished, OutputModel, StepEnd};
 use crate::spec::job::{JobSpec, StepKind};
-use crate::spec::report::{Report, StepReport};
+use crate::spec::report::{Certificate, Report, StepReport};
 use crate::store::blob::{self, BlobRef};
 
 /// Stores the files of a complete checkpoint directory.
@@ -37,6 +37,40 @@ pub(super) async fn store_checkpoint(shared: &Shared, scratch: &Path, directory:
     Ok(files)
 }
 
+/// Stores what a step left at its end: its checkpoint, and in there its model.
+pub(super) async fn store_step(
+    shared: &Shared,
+    scratch: &Path,
+    end: &StepEnd,
+    naming: Naming<'_>,
+) -> Result<FinishedStep> {
+    let checkpoint = store_checkpoint(shared, scratch, &end.directory).await?;
+    let model = match &end.model {
+        Some(made) => {
+            let file = checkpoint.iter().find(|file| file.name == made.file);
+            let blob = file.with_context(|| format!("the checkpoint has no {}", made.file))?.blob.clone();
+            Some(step_model(made, blob, end.certificate.as_ref(), naming)?)
+        }
+        None => None,
+    };
+    Ok(FinishedStep { step: u32::try_from(end.step)?, model, event: end.event.clone(), checkpoint })
+}
+
+fn step_model(
+    made: &OutputModel,
+    blob: BlobRef,
+    certificate: Option<&Certificate>,
+    naming: Naming<'_>,
+) -> Result<StepModel> {
+    Ok(StepModel {
+        step: u32::try_from(made.step)?,
+        name: naming.name(made.step),
+        blob,
+        summary: made.summary.clone(),
+        certificate: certificate.cloned(),
+    })
+}
+
 /// Names that the models of a job get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Naming<'a> {
@@ -60,24 +94,20 @@ pub(super) async fn store_results(
         let bytes = tokio::fs::read(&report_path).await.context("reading the report")?;
         serde_json::from_slice(&bytes).context("the attempt left a report that cannot be read")?
     };
-    let mut models = Vec::with_capacity(finished.models.len());
-    for (index, made) in finished.models.iter().enumerate() {
-        let blob = store(shared, &outputs.join(inside(&made.file)?)).await.context("storing a model")?;
-        let step_report = report.steps.iter().find(|step| step.step == made.step);
-        models.push(StepModel {
-            step: u32::try_from(made.step)?,
-            name: naming.name(made.step, index + 1 == finished.models.len()),
-            blob,
-            summary: made.summary.clone(),
-            certificate: step_report.and_then(StepReport::certificate).cloned(),
-        });
-    }
+    let model = match &finished.model {
+        Some(made) => {
+            let blob = store(shared, &outputs.join(inside(&made.file)?)).await.context("storing a model")?;
+            let certificate = report.steps.iter().find(|step| step.step == made.step).and_then(StepReport::certificate);
+            Some(step_model(made, blob, certificate, naming)?)
+        }
+        None => None,
+    };
     let report = store(shared, &report_path).await.context("storing the report")?;
     let plan = match &finished.plan {
         Some(plan) => Some(store(shared, &outputs.join(inside(plan)?)).await.context("storing the plan")?),
         None => None,
     };
-    Ok(Publication { models, report, plan })
+    Ok(Publication { model, report, plan })
 }
 
 async fn store(shared: &Shared, path: &Path) -> Result<BlobRef> {
@@ -90,9 +120,10 @@ async fn store(shared: &Shared, path: &Path) -> Result<BlobRef> {
 }
 
 impl Naming<'_> {
-    /// The chosen name for the last model; otherwise the original's, with what was done to it so far.
-    fn name(&self, step: usize, last: bool) -> String {
-        if let Some(chosen) = self.chosen.filter(|_| last) {
+    /// The chosen name for the model that comes out; otherwise the original's, with what was done to it so far.
+    fn name(&self, step: usize) -> String {
+        let goes_on = self.spec.steps.iter().skip(step + 1).any(|later| later.spec.kind() != StepKind::Evaluate);
+        if let Some(chosen) = self.chosen.filter(|_| !goes_on) {
             return chosen.to_owned();
         }
         let mut name = self.original.strip_suffix(".onnx").unwrap_or(self.original).to_owned();
@@ -118,12 +149,13 @@ mod tests {
         let steps = json!({"kind": "pipeline", "steps": [
             {"dataset_id": null, "kind": "evaluate", "spec": {}},
             {"dataset_id": null, "kind": "retrain", "spec": {}},
+            {"dataset_id": null, "kind": "retrain", "spec": {}},
+            {"dataset_id": null, "kind": "evaluate", "spec": {}},
         ]});
         let spec: JobSpec = serde_json::from_value(steps).unwrap();
         let naming = Naming { original: "lenet.onnx", chosen: None, spec: &spec };
-        assert_eq!(naming.name(1, true), "lenet-retrained");
+        assert_eq!((naming.name(1), naming.name(2)), ("lenet-retrained".into(), "lenet-retrained-retrained".into()));
         let chosen = Naming { chosen: Some("small"), ..naming };
-        assert_eq!(chosen.name(1, true), "small");
-        assert_eq!(chosen.name(1, false), "lenet-retrained");
+        assert_eq!((chosen.name(1), chosen.name(2)), ("lenet-retrained".into(), "small".into()));
     }
 }

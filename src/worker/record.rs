@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use super::Shared;
 use super::lease::{KeptLease, Standing};
 use crate::queue::{
-    self, CheckpointFile, Lease, Publication, PublishOutcome, QueueError, append_event, save_checkpoint, set_progress,
-    set_stage,
+    self, CheckpointFile, FinishedStep, Lease, Publication, PublishOutcome, QueueError, append_event, finish_step,
+    save_checkpoint, set_progress, set_stage,
 };
 use crate::spec::attempt::JobEvent;
 use crate::spec::failure::Failure;
@@ -28,6 +28,7 @@ pub(super) enum Write<'a> {
     Progress { fraction: f64 },
     Event(&'a JobEvent),
     Checkpoint(&'a [CheckpointFile]),
+    Step(&'a FinishedStep),
     Publish(&'a Publication),
     Fail(&'a Failure),
     Release,
@@ -48,7 +49,7 @@ pub(super) enum WriteError {
 impl Write<'_> {
     /// Writes, with patience.
     ///
-    /// Repeating is safe: a write that ended the job makes its repetition find the lease over.
+    /// Repeating is safe: a write that ended the job makes its repetition find the lease over, and a step ends once.
     pub(super) async fn record(&self, shared: &Shared, lease: &Lease, kept: &KeptLease) -> Result<(), WriteError> {
         loop {
             let result = match shared.database.pool().acquire().await {
@@ -77,10 +78,15 @@ impl Write<'_> {
             Self::Progress { fraction } => set_progress(conn, lease, *fraction).await,
             Self::Event(event) => append_event(conn, lease, event).await,
             Self::Checkpoint(files) => save_checkpoint(conn, lease, files).await,
+            Self::Step(finished) => {
+                let outcome = finish_step(conn, lease, finished).await?;
+                info!(job.id = %job, job.step = finished.step, step.outcome = ?outcome, "A step is done");
+                Ok(())
+            }
             Self::Publish(publication) => {
                 match queue::publish(conn, lease, publication).await? {
-                    PublishOutcome::Published(models) => {
-                        info!(job.id = %job, "Job succeeded, {} models published", models.len());
+                    PublishOutcome::Published(output) => {
+                        info!(job.id = %job, model.id = ?output, "Job succeeded");
                     }
                     PublishOutcome::Cancelled => {
                         info!(job.id = %job, "Job was cancelled before its results were published");

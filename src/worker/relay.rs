@@ -8,12 +8,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
 use super::lease::KeptLease;
-use super::outputs::store_checkpoint;
+use super::outputs::{Naming, store_checkpoint, store_step};
 use super::record::{Write, WriteError};
 use crate::attempt::death::Ending;
 use crate::attempt::launcher::{Attempt, News};
 use crate::queue::Lease;
-use crate::spec::attempt::AttemptMessage;
+use crate::spec::attempt::{AttemptMessage, StepEnd};
 
 /// Shortest time between two writes of progress: who polls sees no difference, the database does.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ pub(super) struct Relay<'a> {
     pub(super) lease: &'a Lease,
     pub(super) kept: &'a KeptLease,
     pub(super) scratch: &'a Path,
+    pub(super) naming: Naming<'a>,
 }
 
 impl Relay<'_> {
@@ -79,6 +80,7 @@ impl Relay<'_> {
                 }
                 News::Message(AttemptMessage::Event { event }) => self.record(&Write::Event(&event)).await?,
                 News::Message(AttemptMessage::Checkpoint { directory }) => self.keep_checkpoint(&directory).await?,
+                News::Message(AttemptMessage::StepFinished(end)) => self.keep_step(&end).await?,
             }
         }
     }
@@ -87,9 +89,21 @@ impl Relay<'_> {
         let stored = store_checkpoint(self.shared, self.scratch, directory).await;
         let files = stored.map_err(|error| WriteError::Refused(anyhow!(error)))?;
         self.record(&Write::Checkpoint(&files)).await?;
-        // It is in the object store now; what cannot be removed goes with the scratch directory.
-        let _ = tokio::fs::remove_dir_all(self.scratch.join("checkpoints").join(directory)).await;
+        self.drop_checkpoint(directory).await;
         Ok(())
+    }
+
+    async fn keep_step(&self, end: &StepEnd) -> Result<(), WriteError> {
+        let stored = store_step(self.shared, self.scratch, end, self.naming).await;
+        let finished = stored.map_err(|error| WriteError::Refused(anyhow!(error)))?;
+        self.record(&Write::Step(&finished)).await?;
+        self.drop_checkpoint(&end.directory).await;
+        Ok(())
+    }
+
+    /// Removes a checkpoint that is in the object store; what cannot be removed goes with the scratch directory.
+    async fn drop_checkpoint(&self, directory: &str) {
+        let _ = tokio::fs::remove_dir_all(self.scratch.join("checkpoints").join(directory)).await;
     }
 
     async fn record(&self, write: &Write<'_>) -> Result<(), WriteError> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use secateur::pipeline::{self, Stop};
 use secateur::spec::attempt::{
-    AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, ModelLimits, RunTask,
+    AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, ModelLimits, OutputModel, RunTask, StepEnd,
 };
 use secateur::spec::job::{JobKind, JobRequest};
 use secateur::spec::observer::Observer;
@@ -24,6 +24,7 @@ pub struct Digits {
     scratch: TempDir,
     task: RefCell<RunTask>,
     announced: Mutex<Vec<String>>,
+    ended: Mutex<Vec<StepEnd>>,
 }
 
 impl Digits {
@@ -61,12 +62,12 @@ impl Digits {
             dataset_limits: DatasetLimits::default(),
         };
         let scratch = tempfile::tempdir().unwrap();
-        Self { scratch, task: RefCell::new(task), announced: Mutex::default() }
+        Self { scratch, task: RefCell::new(task), announced: Mutex::default(), ended: Mutex::default() }
     }
 
     /// Runs the job on one thread until it ends or is interrupted.
     pub fn run(&self, interruptions: &Interruptions) -> Result<Finished, Stop> {
-        let observer = Watched { announced: &self.announced, interruptions };
+        let observer = Watched { announced: &self.announced, ended: &self.ended, interruptions };
         pipeline::run(&self.task.borrow(), 1, self.scratch.path(), &observer)
     }
 
@@ -83,13 +84,25 @@ impl Digits {
         self.announced.lock().unwrap().clear();
     }
 
+    /// The models that steps handed over as they ended.
+    pub fn handed_over(&self) -> Vec<OutputModel> {
+        self.ended.lock().unwrap().iter().filter_map(|end| end.model.clone()).collect()
+    }
+
+    /// The steps that ended, in all attempts.
+    pub fn ended(&self) -> Vec<usize> {
+        self.ended.lock().unwrap().iter().map(|end| end.step).collect()
+    }
+
     pub fn report(&self, finished: &Finished) -> Report {
         serde_json::from_slice(&fs::read(self.scratch.path().join("outputs").join(&finished.report)).unwrap()).unwrap()
     }
 
     /// The bytes of the last model.
     pub fn output(&self, finished: &Finished) -> Vec<u8> {
-        fs::read(self.scratch.path().join("outputs").join(&finished.models.last().unwrap().file)).unwrap()
+        // The model that came out is the last one made, also where no model was made by the last step.
+        let made = finished.model.clone().or_else(|| self.handed_over().pop()).unwrap();
+        fs::read(self.scratch.path().join("outputs").join(&made.file)).unwrap()
     }
 }
 
@@ -113,13 +126,19 @@ impl Interruptions {
 
 struct Watched<'a> {
     announced: &'a Mutex<Vec<String>>,
+    ended: &'a Mutex<Vec<StepEnd>>,
     interruptions: &'a Interruptions,
 }
 
 impl Observer for Watched<'_> {
     fn tell(&self, message: AttemptMessage) {
-        if let AttemptMessage::Checkpoint { directory } = message {
-            self.announced.lock().unwrap().push(directory);
+        match message {
+            AttemptMessage::Checkpoint { directory } => self.announced.lock().unwrap().push(directory),
+            AttemptMessage::StepFinished(end) => {
+                self.announced.lock().unwrap().push(end.directory.clone());
+                self.ended.lock().unwrap().push(*end);
+            }
+            AttemptMessage::Stage { .. } | AttemptMessage::Progress { .. } | AttemptMessage::Event { .. } => {}
         }
     }
 

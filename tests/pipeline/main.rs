@@ -50,7 +50,9 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
     // 360 samples: a class of ten is 36, and three epochs win back all but a few samples of what the cut costs.
     assert!(after.accuracy >= before.accuracy - 0.05, "{} after {}", after.accuracy, before.accuracy);
     assert!(finished.plan.is_some());
-    assert_eq!(finished.models.len(), 2, "prune and retrain make a model each");
+    assert_eq!(finished.model, None, "the last step makes none");
+    let handed_over: Vec<usize> = digits.handed_over().iter().map(|model| model.step).collect();
+    assert_eq!(handed_over, [0, 1], "prune and retrain make a model each");
 }
 
 #[test]
@@ -73,6 +75,7 @@ fn a_job_that_is_interrupted_anywhere_ends_with_the_same_bytes() {
     };
     assert!(attempts > 3, "the test interrupts the job, not {attempts} times");
     assert!(disturbed.output(&finished) == undisturbed, "the models differ");
+    assert_eq!(disturbed.ended(), [0, 1, 2], "no step ends twice");
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn an_evaluation_alone_has_no_baseline_and_makes_no_model() {
     let digits = Digits::new(JobKind::Evaluate, &json!({"latency": {"seconds": 0.05}}));
     let finished = digits.run(&Interruptions::none()).unwrap();
     let report = digits.report(&finished);
-    assert!(report.baseline.is_none() && finished.models.is_empty() && finished.plan.is_none());
+    assert!(report.baseline.is_none() && finished.model.is_none() && finished.plan.is_none());
     let latency = &report.candidate.unwrap().latency[0];
     assert!(latency.runs > 0 && latency.p50_ms <= latency.p99_ms, "{latency:?}");
 }

@@ -12,6 +12,7 @@ mod kills;
 mod queue;
 mod real_models;
 mod serve;
+mod steps;
 mod store;
 mod support;
 mod worker;

@@ -59,6 +59,14 @@ impl SmallJob {
             events.iter().filter(|event| event["kind"] == "epoch").map(|event| &event["data"]["epoch"]).collect();
         let told: Vec<u64> = told.into_iter().map(|epoch| epoch.as_u64().expect("a number")).collect();
         assert!(told.is_sorted_by(|a, b| a < b), "an epoch was done twice: {told:?}");
+        // Each step ended once and published one model.
+        let ends: Vec<_> = events.iter().filter(|event| event["kind"] == "step_finished").collect();
+        assert_eq!(ends.iter().map(|event| &event["data"]["step"]).collect::<Vec<_>>(), [0, 1]);
+        let mut models = service.models_of(job_id).await;
+        models.sort_by_key(|model| model["step"].as_u64());
+        assert_eq!(models.iter().map(|model| &model["step"]).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((&models[0]["id"], &models[1]["id"]), (&ends[0]["data"]["model_id"], &job["output_model_id"]));
+        assert_eq!(models[1]["parent_id"], models[0]["id"]);
         job
     }
 }

@@ -14,6 +14,7 @@ async fn assert_every_write_is_refused(world: &World, lease: &Lease) {
     let events = world.events(lease.job_id).await;
     let publication = world.publication().await;
     let files = world.checkpoint().await;
+    let finished = world.finished_step(0, b"late").await;
     let event = JobEvent { kind: "epoch".into(), message: "late".into(), data: json!(null) };
     let mut conn = world.conn().await;
     let conn = &mut *conn;
@@ -23,6 +24,7 @@ async fn assert_every_write_is_refused(world: &World, lease: &Lease) {
         queue::set_stage(conn, lease, Stage::Pruning, 0).await.unwrap_err(),
         queue::append_event(conn, lease, &event).await.unwrap_err(),
         queue::save_checkpoint(conn, lease, &files).await.unwrap_err(),
+        queue::finish_step(conn, lease, &finished).await.unwrap_err(),
         queue::publish(conn, lease, &publication).await.unwrap_err(),
         queue::fail(conn, lease, &failure(FailureCode::Internal)).await.unwrap_err(),
         queue::release(conn, lease).await.unwrap_err(),

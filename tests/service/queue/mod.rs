@@ -8,3 +8,4 @@ mod machine;
 mod publish;
 mod recovery;
 mod signal;
+mod step;

@@ -1,4 +1,4 @@
-use secateur::queue::{self, PublishOutcome, QueueError, StepModel};
+use secateur::queue::{self, Publication, PublishOutcome, QueueError};
 use secateur::spec::attempt::JobEvent;
 use secateur::spec::job::{JobStatus, Stage};
 use secateur::store::error::StoreError;
@@ -12,32 +12,28 @@ use crate::support::world::World;
 async fn everything_becomes_visible_at_once_with_its_lineage() {
     let world = World::new().await;
     let claim = world.running().await;
-    let mut publication = world.publication().await;
-    let second = StepModel {
-        step: 2,
-        name: "smallest".into(),
-        blob: world.blob(b"smallest").await,
-        ..publication.models[0].clone()
-    };
-    publication.models.push(second);
+    let first = world.finished_step(0, b"small").await;
+    queue::finish_step(&mut *world.conn().await, &claim.lease, &first).await.unwrap();
+    let model = Some(world.step_model(2, b"smallest").await);
+    let publication = Publication { model, ..world.publication().await };
 
     let mut tx = world.database().pool().begin().await.unwrap();
     let outcome = queue::publish(&mut tx, &claim.lease, &publication).await.unwrap();
     assert_eq!(world.status(claim.lease.job_id).await, JobStatus::Running, "not before the commit");
-    assert_eq!(world.count("select count(*) from models where job_id is not null").await, 0);
+    assert_eq!(world.count("select count(*) from models where job_id is not null").await, 1);
     tx.commit().await.unwrap();
 
-    let PublishOutcome::Published(ids) = outcome else { panic!("{outcome:?}") };
     let job = world.job(claim.lease.job_id).await;
-    assert_eq!((job.status, job.progress, job.output_model_id), (JobStatus::Succeeded, 1.0, ids.last().copied()));
+    assert_eq!(outcome, PublishOutcome::Published(job.output_model_id));
+    assert_eq!((job.status, job.progress), (JobStatus::Succeeded, 1.0));
     let mut conn = world.conn().await;
-    let mut parents = Vec::new();
-    for id in &ids {
-        let lineage = model::get(&mut conn, DEFAULT_TENANT, *id).await.unwrap().lineage.unwrap();
-        assert_eq!(lineage.job_id, job.id);
-        parents.push((lineage.parent_id, lineage.step));
+    let made = model::made_by(&mut conn, DEFAULT_TENANT, &[job.id]).await.unwrap();
+    let [(_, 0, small), (_, 2, smallest)] = made[..] else { panic!("{made:?}") };
+    assert_eq!(job.output_model_id, Some(smallest));
+    for (id, parent) in [(small, claim.model_id), (smallest, small)] {
+        let lineage = model::get(&mut conn, DEFAULT_TENANT, id).await.unwrap().lineage.unwrap();
+        assert_eq!((lineage.job_id, lineage.parent_id), (job.id, parent));
     }
-    assert_eq!(parents, [(claim.model_id, 0), (ids[0], 2)]);
     let (report, plan) = job::results(&mut conn, DEFAULT_TENANT, job.id).await.unwrap();
     assert_eq!((report, plan), (Some(publication.report), publication.plan));
 }
@@ -49,7 +45,7 @@ async fn a_publish_whose_blob_was_collected_publishes_nothing_and_can_be_repeate
     let publication = world.publication().await;
     let mut conn = world.conn().await;
     sqlx::query("delete from blobs where sha256 = $1")
-        .bind(&publication.models[0].blob.sha256)
+        .bind(&publication.model.as_ref().unwrap().blob.sha256)
         .execute(&mut *conn)
         .await
         .unwrap();

@@ -14,7 +14,7 @@ async fn only_jobs_that_ended_long_ago_go_and_their_models_stay() {
     let lease = world.running().await.lease;
     let publication = world.publication().await;
     let outcome = queue::publish(&mut *world.conn().await, &lease, &publication).await.unwrap();
-    let PublishOutcome::Published(models) = outcome else { panic!("{outcome:?}") };
+    let PublishOutcome::Published(Some(model_id)) = outcome else { panic!("{outcome:?}") };
     let queued = world.enqueue().await.id;
 
     let mut conn = world.conn().await;
@@ -34,6 +34,6 @@ async fn only_jobs_that_ended_long_ago_go_and_their_models_stay() {
     assert_eq!(world.count("select count(*) from jobs").await, 1);
     assert_eq!(world.job(queued).await.id, queued);
     assert_eq!(world.events(lease.job_id).await, []);
-    let made = model::get(&mut conn, DEFAULT_TENANT, models[0]).await.unwrap();
+    let made = model::get(&mut conn, DEFAULT_TENANT, model_id).await.unwrap();
     assert_eq!(made.lineage.unwrap().job_id, lease.job_id, "lineage outlives the job");
 }

@@ -10,7 +10,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use secateur::attempt::launcher::{Launcher, LauncherSettings};
 use secateur::attempt::scratch::ScratchRoot;
 use secateur::http::{self, AppState, HttpSettings};
-use secateur::queue::{self, Claim};
+use secateur::queue::{self, Claim, StepModel};
 use secateur::spec::attempt::Limits;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -104,10 +104,10 @@ impl App {
         let mut publication = self.world.publication().await;
         publication.report = self.world.blob(report.to_string().as_bytes()).await;
         publication.plan = None;
-        match model {
-            None => publication.models.clear(),
-            Some(summary) => publication.models[0].summary = serde_json::from_value(summary).expect("a summary"),
-        }
+        publication.model = publication
+            .model
+            .zip(model)
+            .map(|(made, summary)| StepModel { summary: serde_json::from_value(summary).expect("a summary"), ..made });
         queue::publish(&mut *self.world.conn().await, &claim.lease, &publication).await.expect("published");
     }
 

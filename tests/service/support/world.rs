@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use secateur::queue::{self, CheckpointFile, Claim, Lease, NewJob, Publication, QueueError, StepModel};
+use secateur::queue::{self, CheckpointFile, Claim, FinishedStep, Lease, NewJob, Publication, QueueError, StepModel};
+use secateur::spec::attempt::JobEvent;
 use secateur::spec::failure::{Failure, FailureCode};
 use secateur::spec::job::{JobRequest, JobStatus};
 use secateur::spec::summary::{DatasetFormat, DatasetSummary, ModelSummary};
@@ -125,16 +126,26 @@ impl World {
     /// Results of a job with one model.
     pub async fn publication(&self) -> Publication {
         Publication {
-            models: vec![StepModel {
-                step: 0,
-                name: "smaller".into(),
-                blob: self.blob(b"a smaller model").await,
-                summary: model_summary(),
-                certificate: None,
-            }],
+            model: Some(self.step_model(0, b"a smaller model").await),
             report: self.blob(b"a report").await,
             plan: Some(self.blob(b"a plan").await),
         }
+    }
+
+    /// A model that a step (0-based) made.
+    pub async fn step_model(&self, step: u32, content: &[u8]) -> StepModel {
+        let blob = self.blob(content).await;
+        StepModel { step, name: "smaller".into(), blob, summary: model_summary(), certificate: None }
+    }
+
+    /// The end of a step that made a model of this content, with a checkpoint that holds it too.
+    pub async fn finished_step(&self, step: u32, content: &[u8]) -> FinishedStep {
+        let model = self.step_model(step, content).await;
+        let mut checkpoint = self.checkpoint().await;
+        checkpoint.push(CheckpointFile { name: format!("step-{step}.onnx"), blob: model.blob.clone() });
+        let message = format!("Step {} is done.", step + 1);
+        let event = JobEvent { kind: "step_finished".into(), message, data: json!({ "step": step }) };
+        FinishedStep { step, model: Some(model), event, checkpoint }
     }
 
     pub async fn checkpoint(&self) -> Vec<CheckpointFile> {

@@ -53,6 +53,43 @@ async fn a_killed_attempt_is_resumed_from_its_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_after_the_end_of_a_step_has_published_it_once() {
+    let world = World::new().await;
+    script::write(
+        world.folder.path(),
+        r#"
+        [ -e resume/state ] && finish "$(cat resume/state)er" 1
+        step_finished 0 small
+        tell '{"message":"event","event":{"kind":"up","message":"Up."}}'
+        while :; do sleep 0.05; done
+        "#,
+    );
+    let job = world.enqueue().await;
+    let mut dead = OtherProcess::start(&world, LONG);
+    until_event(&world, job.id, "up").await;
+    let mut conn = world.conn().await;
+    let before = model::made_by(&mut conn, DEFAULT_TENANT, &[job.id]).await.unwrap();
+    let [(_, 0, first)] = before[..] else { panic!("{before:?}") };
+    let small = model::get(&mut conn, DEFAULT_TENANT, first).await.unwrap();
+    assert_eq!(world.objects.read(&small.blob.sha256).await.unwrap(), "small\n");
+    dead.child.kill().unwrap();
+    dead.child.wait().unwrap();
+    let orphan = script::runs(world.folder.path())[0];
+    rustix::process::kill_process(rustix::process::Pid::from_raw(orphan.cast_signed()).unwrap(), Signal::KILL).unwrap();
+
+    let worker = Hosted::start(&world, settings(LONG)).await;
+    let done = until_status(&world, job.id, JobStatus::Succeeded).await;
+    assert_eq!(output(&world, &done).await, "smaller\n");
+    worker.stop().await;
+    let made = model::made_by(&mut conn, DEFAULT_TENANT, &[job.id]).await.unwrap();
+    let [(_, 0, kept), (_, 1, last)] = made[..] else { panic!("{made:?}") };
+    assert_eq!((kept, Some(last)), (first, done.output_model_id));
+    assert_eq!(model::get(&mut conn, DEFAULT_TENANT, last).await.unwrap().lineage.unwrap().parent_id, first);
+    let ends = world.event_kinds(job.id).await.into_iter().filter(|kind| kind == "step_finished").count();
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_keeps_dying_is_given_up() {
     let world = World::new().await;
     script::write(world.folder.path(), "kill -KILL $$");

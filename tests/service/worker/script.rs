@@ -16,6 +16,18 @@ checkpoint() {
 }
 # The worker removes a checkpoint's directory once it is kept.
 kept() { while [ -e "checkpoints/$1" ]; do sleep 0.01; done; }
+# A model that a step made.
+model() {
+    echo "{\"step\":$1,\"file\":\"$2\",\"summary\":{\"inputs\":[],\"outputs\":[],\"opsets\":{},\"ir_version\":8,\"producer\":null,\"nodes\":1,\"parameters\":1,\"macs\":1}}"
+}
+# Ends a step with a model and the checkpoint behind it; returns when both are kept.
+step_finished() {
+    mkdir -p "checkpoints/$1"
+    echo "$2" >"checkpoints/$1/state"
+    echo "$2" >"checkpoints/$1/step-$1.onnx"
+    tell "{\"message\":\"step_finished\",\"step\":$1,\"directory\":\"$1\",\"model\":$(model "$1" "step-$1.onnx"),\"certificate\":null,\"event\":{\"kind\":\"step_finished\",\"message\":\"Done.\",\"data\":{\"step\":$1}}}"
+    kept "$1"
+}
 end() { echo "$1" >outcome.json; exit 0; }
 finish() {
     mkdir -p outputs
@@ -25,8 +37,7 @@ finish() {
 {"schema_version":1,"kind":"evaluate","job_id":"$job","model_id":"$job","model_name":"net","steps":[],
  "environment":{"secateur_version":"0","onnx_runtime":null,"cpu":"test","cores":1,"threads":1}}
 REPORT
-    end '{"outcome":"finished","models":[{"step":0,"file":"model.onnx","summary":{"inputs":[],"outputs":[],"opsets":{},
-        "ir_version":8,"producer":null,"nodes":1,"parameters":1,"macs":1}}],"report":"report.json","plan":null}'
+    end "{\"outcome\":\"finished\",\"model\":$(model "${2:-0}" model.onnx),\"report\":\"report.json\",\"plan\":null}"
 }
 "#;
 
