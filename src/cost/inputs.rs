@@ -21,6 +21,9 @@ pub type Feeds = Vec<(String, Tensor)>;
 /// networks; small first, so that the certificate is cheap.
 pub const OPEN_SIZES: [i64; 4] = [32, 64, 224, 16];
 
+/// Elements of an input that are drawn at most: a graph may declare its inputs as large as it likes.
+const MOST_ELEMENTS: usize = 1 << 28;
+
 /// What is needed to draw inputs for a graph.
 #[derive(Debug)]
 pub struct Inputs<'g> {
@@ -91,6 +94,10 @@ impl<'g> Inputs<'g> {
                 let shape = shape.ok_or_else(|| format!("the shape of the input `{name}` is unknown"))?;
                 let dtype =
                     self.inferred.dtype(name).ok_or_else(|| format!("the type of the input `{name}` is unknown"))?;
+                let count = crate::onnx::tensor::element_count(&shape).filter(|count| *count <= MOST_ELEMENTS);
+                if count.is_none() {
+                    return Err(format!("the input `{name}` of shape {shape:?} is too large to be drawn"));
+                }
                 let tensor = self.tensor(name, dtype, &shape, &mut rng);
                 Ok((
                     name.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::allocate::AllocateError;
 use super::certify::CertifyError;
+use super::coupling::TooManyIndices;
 use super::importance::ImportanceError;
 use super::surgery::SurgeryError;
 use crate::spec::failure::{Failure, FailureCode};
@@ -9,6 +10,8 @@ use crate::spec::failure::{Failure, FailureCode};
 /// Why a model was not pruned.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
+    #[error(transparent)]
+    Couple(#[from] TooManyIndices),
     #[error(transparent)]
     Allocate(#[from] AllocateError),
     #[error(transparent)]
@@ -52,7 +55,7 @@ impl From<PruneError> for Failure {
             PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
                 Self { message, ..Self::from(source) }
             }
-            PruneError::Certify(CertifyError::Inputs(_)) | PruneError::Opset { .. } => {
+            PruneError::Couple(_) | PruneError::Certify(CertifyError::Inputs(_)) | PruneError::Opset { .. } => {
                 Self::new(FailureCode::Unsupported, message)
             }
         }

@@ -10,6 +10,7 @@ use super::surgery::{Plan, SurgeryError, Tailor};
 use crate::cost::{self, OpenSizes};
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
+use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::shape::Inferred;
 use crate::spec::prune::{PruneSpec, Target};
 use crate::spec::report::{GroupMember, GroupReport};
@@ -46,7 +47,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     let mut notes = Vec::new();
     let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
     loop {
-        let coupling = coupling::couple(model, graph, inferred, &wishes);
+        let coupling = coupling::couple(model, graph, inferred, &wishes)?;
         let scores = importance::scores(graph, &coupling, spec.criterion, spec.seed)?;
         let rounding = Rounding::new(graph, &coupling, &scores, spec.round_to);
         let macs = Budget::macs(graph, inferred, &coupling, &open);
@@ -129,10 +130,10 @@ pub fn globs(patterns: &[String], graph: &Graph<'_>) -> Result<GlobSet, PruneErr
         let nodes = graph.proto.node.iter();
         let mut names =
             nodes.flat_map(|node| std::iter::once(node.name()).chain(node.output.iter().map(String::as_str)));
-        let mut initializers = graph.proto.initializer.iter().map(|tensor| tensor.name());
+        let mut initializers = graph.proto.initializer.iter().map(TensorProto::name);
         if !names.any(|name| matcher.is_match(name)) && !initializers.any(|name| matcher.is_match(name)) {
-            let example = graph.proto.node.iter().map(|node| node.name()).find(|name| !name.is_empty());
-            let example = example.or_else(|| graph.proto.initializer.first().map(|tensor| tensor.name()));
+            let example = graph.proto.node.iter().map(NodeProto::name).find(|name| !name.is_empty());
+            let example = example.or_else(|| graph.proto.initializer.first().map(TensorProto::name));
             return Err(PruneError::ExcludesNothing {
                 pattern: pattern.clone(),
                 example: example.unwrap_or_default().to_owned(),

@@ -1,7 +1,7 @@
 //! What stays, and that it says why.
 
 use super::*;
-use crate::spec::failure::Failure;
+use crate::spec::failure::{Failure, FailureCode};
 
 /// A dense layer around something: `rest` makes the middle value out of eight channels.
 fn around(rest: impl FnOnce(&mut Net, String) -> String) -> Model {
@@ -160,4 +160,80 @@ fn a_stricter_target_removes_a_superset() {
             assert!(axis.removed.iter().all(|index| other.removed.contains(index)), "{tensor}");
         }
     }
+}
+
+/// Every index of every axis was numbered, at four bytes in several lists.
+#[test]
+fn a_declared_size_of_billions_takes_no_memory() {
+    let mut net = Net::new();
+    let x = net.input(&[3_000_000_000]);
+    let inputs = [[0], [4], [1]].map(|values| net.numbers(&values));
+    let y = net.node("Slice", &[&x, &inputs[0], &inputs[1], &inputs[2]], &[]);
+    let y = net.dense("a", &y, 4, 8);
+    let y = net.dense("b", &y, 8, 2);
+    let model = net.finish(&y, &[2]);
+    let (cut, _) = cut_without_certificate(&model, &half()).unwrap();
+    assert_eq!(cut.graph().initializer("a").unwrap().dims, [4, 4]);
+    let failure = Failure::from(prune(&model, &half(), 1, &|_| {}).unwrap_err());
+    assert_eq!(failure.code, FailureCode::Unsupported);
+    assert!(failure.to_string().contains("too large to be drawn"), "{failure}");
+}
+
+#[test]
+fn more_indices_than_can_be_told_apart_are_refused() {
+    let mut net = Net::new();
+    let x = net.input(&[1]);
+    let size = net.numbers(&[1, 3_000_000_000]);
+    let y = net.node("Expand", &[&x, &size], &[]);
+    let y = net.node("ReduceMax", &[&y], &[("axes", ints(&[1]))]);
+    let y = net.dense("a", &y, 1, 8);
+    let y = net.dense("b", &y, 8, 2);
+    let failure = Failure::from(prune(&net.finish(&y, &[2]), &half(), 1, &|_| {}).unwrap_err());
+    assert_eq!(failure.code, FailureCode::Unsupported);
+    assert!(failure.to_string().contains("can be told apart"), "{failure}");
+}
+
+/// Parts of an axis that reach an output are not numbered; the bounds of the parts beside them still have to follow.
+#[test]
+fn a_part_that_reaches_an_output_stays_and_the_part_behind_it_is_cut() {
+    for op_type in ["Split", "Slice"] {
+        let mut net = Net::new();
+        let x = net.input(&[4]);
+        let y = net.dense("a", &x, 4, 16);
+        let (free, held) = if op_type == "Split" {
+            let sizes = net.numbers(&[8, 8]);
+            let parts = net.b.nodes("Split", &[&y, &sizes], &[("axis", Attribute::Int(1))], 2);
+            (parts[0].clone(), parts[1].clone())
+        } else {
+            let range = |net: &mut Net, from: i64, to: i64| {
+                let inputs = [[from], [to], [1]].map(|values| net.numbers(&values));
+                net.node("Slice", &[&y, &inputs[0], &inputs[1], &inputs[2]], &[])
+            };
+            (range(&mut net, 0, 8), range(&mut net, 8, 16))
+        };
+        let free = net.node("Relu", &[&free], &[]);
+        let z = net.dense("b", &free, 8, 2);
+        net.b.output(&held, DataType::Float, &[Size::from("n"), 8.into()]);
+        let pruned = certified(&net.finish(&z, &[2]));
+        assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (12, 4), "{op_type}");
+    }
+}
+
+#[test]
+fn statistics_of_every_position_stay() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let y = net.conv("first", &x, 3, 6);
+    let y = net.conv("a", &y, 6, 8);
+    let parameters: Vec<String> = ["scale", "shift", "mean", "var"].map(|n| net.positive(n, &[8, 5, 5])).into();
+    let inputs: Vec<&str> = [&y].into_iter().chain(&parameters).map(String::as_str).collect();
+    let y = net.node("BatchNormalization", &inputs, &[("spatial", Attribute::Int(0))]);
+    let y = net.conv("b", &y, 8, 2);
+    let model = net.finish_in(&y, &[2, 5, 5], 8);
+    let graph = model.graph();
+    let inferred = crate::onnx::shape::infer(&model);
+    let cut = structured::cut(&model, &graph, &inferred, &half()).unwrap();
+    let held = cut.coupling.frozen.iter().find(|frozen| frozen.what == "a (axis 0)").unwrap();
+    assert!(held.reason.contains("not one number a channel"), "{held:?}");
+    assert_eq!(cut.model.graph().initializer("a").unwrap().dims[0], 8);
 }

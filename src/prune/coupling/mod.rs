@@ -2,10 +2,13 @@
 //!
 //! Derived from the semantics of operators alone, in three steps: every rule states how the axes of its node relate
 //! ([`rules`], [`relations`]); the axes are factored until all relations act on whole factors ([`factor`], [`settle`]);
-//! then the indices of all factors are numbered, tied and frozen, and what is connected and free is a unit ([`units`]).
+//! then the indices of all factors are numbered and tied ([`numbering`]) or frozen ([`frozen`]), and what is connected and
+//! free is a unit ([`units`]).
 //! Knows nothing of scores or budgets.
 
 mod factor;
+mod frozen;
+mod numbering;
 mod relations;
 mod rules;
 mod settle;
@@ -23,6 +26,7 @@ use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::shape::{Dim, Inferred};
 use crate::spec::report::Frozen;
+pub use numbering::TooManyIndices;
 use relations::Relations;
 
 /// A factor of known size, by number.
@@ -131,8 +135,14 @@ pub struct Wishes {
 
 /// Derives the coupling of a model's main graph.
 ///
-/// Cost: linear in the graph and in the sum of the axes' sizes; weights are not read.
-pub fn couple(model: &Model, graph: &Graph<'_>, inferred: &Inferred, wishes: &Wishes) -> Coupling {
+/// Errors: the axes have too many indices. Cost: linear in the graph and in the sum of the sizes of the axes of weights and
+/// of what computed axes may lose; weights are not read.
+pub fn couple(
+    model: &Model,
+    graph: &Graph<'_>,
+    inferred: &Inferred,
+    wishes: &Wishes,
+) -> Result<Coupling, TooManyIndices> {
     let mut relations = Relations::new(model, graph, inferred);
     freeze_borders(&mut relations);
     freeze_wishes(&mut relations, wishes);

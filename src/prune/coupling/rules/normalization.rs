@@ -26,6 +26,9 @@ fn per_channel(site: &mut Site<'_, '_>) -> Ruling {
     site.all_same(&x, &y);
     for slot in 1..site.node().input.len() {
         let parameter = site.input(slot)?;
+        if parameter.len() != 1 {
+            return Err(format!("its parameters are not one number a channel but have {} axes", parameter.len()).into());
+        }
         site.all_same(&parameter, &x[1..2]);
     }
     if site.node().is("InstanceNormalization") {
