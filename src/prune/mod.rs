@@ -123,16 +123,26 @@ impl Run<'_> {
         };
         let exclude = structured::globs(&self.spec.exclude, self.graph)?;
         let sparse = unstructured::sparsify(self.model, share, self.spec.criterion, self.spec.seed, &exclude)?;
+        let reached = sparse.zeros as f64 / sparse.prunable.max(1) as f64;
+        if reached + 1e-9 < share {
+            let mut reasons: Vec<&str> = sparse.frozen.iter().map(|frozen| frozen.reason.as_str()).collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            let because =
+                if reasons.is_empty() { String::new() } else { format!(" (left alone: {})", reasons.join("; ")) };
+            let (target, best) = (format!("sparsity {share}"), format!("{reached:.4}"));
+            return Err(allocate::AllocateError::Unreachable { target, best, because }.into());
+        }
         (self.entered)(Stage::Certifying);
         let certificate = self.subject(&sparse.model).verified()?;
         let size_before = cost::size(self.model, &self.spec.example_shapes);
         let report = PruneReport {
             method: "unstructured".into(),
             criterion: name_of(self.spec.criterion).into(),
-            removed: sparse.zeros as f64 / sparse.prunable.max(1) as f64,
+            removed: reached,
             groups: Vec::new(),
             coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
-            frozen: Vec::new(),
+            frozen: sparse.frozen,
             size_before,
             size_after: cost::size(&sparse.model, &self.spec.example_shapes),
             certificate,

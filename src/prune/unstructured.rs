@@ -1,12 +1,16 @@
 //! Single weights set to zero: the smallest of all weights of contractions go, wherever they are.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use crate::onnx::attribute::Attribute;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
+use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::tensor::{Tensor, TensorError};
 use crate::spec::prune::Criterion;
+use crate::spec::report::Frozen;
 
 use super::importance::{ImportanceError, is_contracted};
 
@@ -18,10 +22,16 @@ pub struct Sparse {
     pub prunable: u64,
     /// Weights that are zero now, those that were before included.
     pub zeros: u64,
+    /// Matrices that were left alone.
+    pub frozen: Vec<Frozen>,
 }
 
-/// Sets the given share of the weights of convolutions and matrix products to zero, those of least magnitude first, ties
-/// by tensor and position. `Random` draws which go. Excluded constants stay.
+/// Operators that hand their first input's elements on as they are.
+const HANDING_ON: [&str; 7] = ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// Sets at least the given share of the weights of convolutions and matrix products to zero, those of least magnitude
+/// first, ties by tensor and position; `Random` draws which go. A weight is found behind operators that only hand it on.
+/// Excluded constants stay.
 ///
 /// Errors: a weight that cannot be read or is not a number.
 pub fn sparsify(
@@ -46,7 +56,7 @@ pub fn sparsify(
         }
     }
     let prunable: usize = weights.iter().map(|(_, _, values)| values.len()).sum();
-    let wanted = (share * prunable as f64).round() as usize;
+    let wanted = (share * prunable as f64 - 1e-6).ceil().max(0.0) as usize;
     let mut keys: Vec<(f64, usize)> = match criterion {
         Criterion::Random => super::importance::draw(seed, prunable).into_iter().zip(0..).collect(),
         Criterion::L1 | Criterion::L2 => {
@@ -59,33 +69,77 @@ pub fn sparsify(
     let mut goes = vec![false; prunable];
     keys[..wanted.min(prunable)].iter().for_each(|(_, at)| goes[*at] = true);
     let mut sparse = model.clone();
-    let (mut offset, mut zeros) = (0, 0);
+    let mut offset = 0;
     for (name, tensor, values) in &weights {
         let width = tensor.dtype.bits() / 8;
         let mut data = tensor.data.to_vec();
-        for (at, value) in values.iter().enumerate() {
-            if goes[offset + at] {
-                data[at * width..(at + 1) * width].fill(0);
-            }
-            zeros += u64::from(goes[offset + at] || *value == 0.0);
+        for at in (0..values.len()).filter(|at| goes[offset + at]) {
+            data[at * width..(at + 1) * width].fill(0);
         }
         offset += values.len();
         replace(&mut sparse, name, &Tensor { data: Bytes::from(data), ..tensor.clone() });
     }
-    Ok(Sparse { model: sparse, prunable: prunable as u64, zeros })
+    let pruned: HashSet<&str> = weights.iter().map(|(name, _, _)| *name).collect();
+    let zeros = zeros(&sparse.graph(), &pruned);
+    Ok(Sparse { zeros, prunable: prunable as u64, frozen: left_alone(&graph, &pruned, exclude), model: sparse })
 }
 
 /// The constants that are multiplied and summed over, each once, in the order of their first use.
 fn contracted<'g>(graph: &Graph<'g>, exclude: &globset::GlobSet) -> Vec<&'g str> {
     let mut names: Vec<&str> = Vec::new();
     for (index, node) in graph.proto.node.iter().enumerate().filter(|(_, node)| !exclude.is_match(node.name())) {
-        for (slot, name) in node.input.iter().enumerate() {
-            if is_contracted(graph, index, slot) && !names.contains(&name.as_str()) && !exclude.is_match(name) {
+        for slot in (0..node.input.len()).filter(|slot| is_contracted(graph, index, *slot)) {
+            let Some(name) = behind(graph, &node.input[slot]) else { continue };
+            if !names.contains(&name) && !exclude.is_match(name) {
                 names.push(name);
             }
         }
     }
     names
+}
+
+/// The constant whose elements a value holds.
+fn behind<'g>(graph: &Graph<'g>, value: &'g str) -> Option<&'g str> {
+    let mut name = value;
+    // A graph has no cycles; the bound holds for one that was not checked.
+    for _ in 0..=graph.proto.node.len() {
+        if graph.constant(name).is_some() {
+            return Some(name);
+        }
+        let node = graph.node(graph.producer(name)?.0);
+        if !node.operator_domain().is_empty() || !HANDING_ON.contains(&node.op_type()) {
+            return None;
+        }
+        name = node.input_name(0)?;
+    }
+    None
+}
+
+/// Zeros in some constants, counted in the model that goes out.
+fn zeros(graph: &Graph<'_>, names: &HashSet<&str>) -> u64 {
+    let tensors = names.iter().filter_map(|name| graph.constant(name)?.ok());
+    let count = |tensor: Tensor| tensor.to_f32().map_or(0, |values| values.iter().filter(|v| **v == 0.0).count());
+    tensors.map(|tensor| count(tensor) as u64).sum()
+}
+
+/// Constants of two axes or more that got no zeros, with the reason.
+fn left_alone(graph: &Graph<'_>, pruned: &HashSet<&str>, exclude: &globset::GlobSet) -> Vec<Frozen> {
+    let constants = graph.proto.node.iter().filter(|node| node.is("Constant")).flat_map(|node| &node.output);
+    let names = graph.proto.initializer.iter().map(TensorProto::name).chain(constants.map(String::as_str));
+    let mut frozen = Vec::new();
+    for name in names.filter(|name| !pruned.contains(name)) {
+        let Some(Ok(tensor)) = graph.constant(name) else { continue };
+        if !tensor.dtype.is_float() || tensor.shape.len() < 2 {
+            continue;
+        }
+        let user = graph.uses(name).first().map(|used| graph.node(used.node));
+        let excluded = exclude.is_match(name) || user.is_some_and(|node| exclude.is_match(node.name()));
+        let reason =
+            if excluded { "it is excluded" } else { "no convolution or matrix product takes its elements as they are" };
+        let operator = user.map(NodeProto::label);
+        frozen.push(Frozen { what: name.to_owned(), operator, reason: reason.to_owned() });
+    }
+    frozen
 }
 
 fn replace(model: &mut Model, name: &str, tensor: &Tensor) {
