@@ -19,14 +19,17 @@ fn net() -> Model {
 
 /// The certificate of a cut whose plan was changed before it was carried out.
 fn verdict(change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
-    let model = net();
-    let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(&model), half());
-    let cut = structured::cut(&model, &graph, &inferred, &spec).unwrap();
+    verdict_on(&net(), change)
+}
+
+fn verdict_on(model: &Model, change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
+    let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(model), half());
+    let cut = structured::cut(model, &graph, &inferred, &spec).unwrap();
     let mut plan = cut.plan.clone();
     change(&mut plan);
-    let candidate = apply_plan(&model, &plan).map_err(|error| error.to_string())?;
-    let run = Run { model: &model, graph: &graph, inferred: &inferred, spec: &spec, threads: 1, entered: &|_| {} };
-    let tailor = Tailor::new(&model, &graph, &inferred, &cut.coupling, &cut.selection);
+    let candidate = apply_plan(model, &plan).map_err(|error| error.to_string())?;
+    let run = Run { model, graph: &graph, inferred: &inferred, spec: &spec, threads: 1, entered: &|_| {} };
+    let tailor = Tailor::new(model, &graph, &inferred, &cut.coupling, &cut.selection);
     run.subject(&candidate).masked_equivalence(&tailor, &plan).map_err(|error| error.to_string())
 }
 
@@ -79,4 +82,29 @@ fn shift(axis: &mut AxisCut) {
     let size = axis.size as u32;
     axis.removed = axis.removed.iter().map(|index| (index + 1) % size).collect();
     axis.removed.sort_unstable();
+}
+
+#[test]
+fn a_wrong_cut_is_seen_behind_an_arg_max_and_a_softmax() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let y = net.dense("b", &y, 8, 3);
+    let soft = net.node("Softmax", &[&y], &[]);
+    let best = net.node("ArgMax", &[&soft], &[("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))]);
+    net.b.output(&best, DataType::Int64, &[Size::from("n")]);
+    let model = net.b.build(17);
+    let certificate = verdict_on(&model, |_| {}).unwrap();
+    let mut compared: Vec<(&str, &str)> =
+        certificate.checks.iter().map(|check| (check.output.as_str(), check.weights.as_str())).collect();
+    compared.sort_unstable();
+    compared.dedup();
+    let mut expected = [y.as_str(), soft.as_str()].map(|name| [(name, "own"), (name, "random")]).concat();
+    expected.sort_unstable();
+    assert_eq!(compared, expected);
+    let error = verdict_on(&model, |plan| {
+        let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == "a.bias").unwrap();
+        shift(&mut cut.axes[0]);
+    });
+    assert!(error.unwrap_err().contains(&format!("`{y}` differs from the masked original")));
 }

@@ -9,7 +9,8 @@ use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 use crate::spec::report::CertificateCheck;
 
-use super::{CertifyError, Draws};
+use super::CertifyError;
+use super::draws::Draws;
 
 /// An engine with its say.
 #[derive(Clone, Copy)]

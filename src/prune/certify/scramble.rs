@@ -98,23 +98,43 @@ fn place(model: &mut Model, name: &str, tensor: &Tensor) {
     }
 }
 
-/// The elements whose index is kept on every axis, found by walking over all of them.
+/// The elements whose index is kept on every axis, found by walking over all of them: the last axis turns fastest, and
+/// what an element's position is on each axis is counted along.
 fn kept(tensor: &Tensor, cuts: &[AxisCut]) -> Tensor {
-    let width = tensor.dtype.bits() / 8;
-    let stays = |flat: usize| {
-        let (mut rest, mut index) = (flat, vec![0; tensor.shape.len()]);
-        for axis in (0..tensor.shape.len()).rev() {
-            index[axis] = rest % tensor.shape[axis];
-            rest /= tensor.shape[axis];
-        }
-        cuts.iter().all(|cut| cut.removed.binary_search(&(index[cut.axis] as u32)).is_err())
-    };
-    let data = (0..tensor.len())
-        .filter(|flat| stays(*flat))
-        .flat_map(|flat| tensor.data[flat * width..(flat + 1) * width].iter().copied());
-    let mut shape = tensor.shape.clone();
+    let mut stays: Vec<Vec<bool>> = tensor.shape.iter().map(|size| vec![true; *size]).collect();
     for cut in cuts {
-        shape[cut.axis] -= cut.removed.len();
+        cut.removed.iter().for_each(|index| stays[cut.axis][*index as usize] = false);
     }
-    Tensor { dtype: tensor.dtype, shape, data: data.collect() }
+    let width = tensor.dtype.bits() / 8;
+    let mut data = Vec::with_capacity(tensor.data.len());
+    let mut index = vec![0; tensor.shape.len()];
+    for element in tensor.data.chunks_exact(width) {
+        if index.iter().zip(&stays).all(|(at, stays)| stays[*at]) {
+            data.extend_from_slice(element);
+        }
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < tensor.shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    let shape = stays.iter().map(|stays| stays.iter().filter(|stays| **stays).count()).collect();
+    Tensor { dtype: tensor.dtype, shape, data: data.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_kept_on_every_axis() {
+        let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
+        let tensor = Tensor::from_f32(&[2, 3, 4], &values);
+        let cut = |axis, size, removed: &[u32]| AxisCut { axis, size, removed: removed.to_vec() };
+        let cuts = [cut(0, 2, &[0]), cut(2, 4, &[1, 2])];
+        assert_eq!(kept(&tensor, &cuts), Tensor::from_f32(&[1, 3, 2], &[12., 15., 16., 19., 20., 23.]));
+        assert_eq!(kept(&tensor, &[]), tensor);
+    }
 }

@@ -86,7 +86,7 @@ impl Tails {
                 }
             }
         }
-        let outputs = graph.proto.output.iter().map(|info| info.name());
+        let outputs = graph.proto.output.iter().map(ValueInfoProto::name);
         tails.jumping = outputs.filter(|name| jumping.contains(name)).map(str::to_owned).collect();
         tails
     }
@@ -122,7 +122,7 @@ fn is_one_of(node: &NodeProto, operators: &[&str]) -> bool {
 /// The nodes between the last sums of products and the outputs, in the order of the graph.
 fn last_nodes(graph: &Graph<'_>) -> Vec<NodeIndex> {
     let mut found = HashSet::new();
-    let mut pending: Vec<&str> = graph.proto.output.iter().map(|info| info.name()).collect();
+    let mut pending: Vec<&str> = graph.proto.output.iter().map(ValueInfoProto::name).collect();
     while let Some(name) = pending.pop() {
         let Some((index, _)) = graph.producer(name) else { continue };
         let node = graph.node(index);

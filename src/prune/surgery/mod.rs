@@ -1,13 +1,17 @@
 //! From a selection of units to a plan, and from a plan to the cut model.
 //!
-//! Uses of one constant that are cut alike go on sharing it; uses that are cut otherwise get a copy. Numbers are rewritten
-//! until the shapes that inference finds in the cut graph are the ones that follow from the factors ([`shapes`]).
+//! What the selection takes from each constant is one part of a plan ([`constants`]). The other is the numbers that state
+//! sizes: they are rewritten ([`numbers`]) until the shapes that inference finds in the cut graph are the ones that follow
+//! from the factors ([`shapes`]). A plan is carried out without the selection ([`apply`]).
 
 mod apply;
+mod constants;
+mod names;
+mod numbers;
 mod plan;
 mod shapes;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 pub use plan::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
@@ -18,7 +22,8 @@ use crate::onnx::tensor::TensorError;
 
 use super::allocate::Selection;
 use super::coupling::{Axis, Coupling, Hold, Part};
-use shapes::{Requirement, Requirements, Whole};
+use numbers::Rewrites;
+use shapes::Whole;
 
 /// Why a selection cannot be cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,14 +59,8 @@ pub struct Tailor<'a> {
     uses: HashMap<(NodeIndex, usize), usize>,
 }
 
-/// A use of a constant, by node and slot, and an element of it.
-type ConstantElement = ((NodeIndex, usize), usize);
-
 /// The uses of a constant that go on sharing it, with what they share.
 type Kinds<T> = Vec<(T, Vec<InputSlot>)>;
-
-/// Rewritten numbers on their way to a plan: by use of a constant its elements.
-type Rewrites = BTreeMap<(NodeIndex, usize), Vec<i64>>;
 
 impl<'a> Tailor<'a> {
     /// Looks up the tensors of a coupling by name and use.
@@ -102,80 +101,6 @@ impl<'a> Tailor<'a> {
             (plan.numbers, plan.attributes) = self.rewrites(&rewrites, &wholes);
         }
         Err(SurgeryError::misfit("a shape that depends on itself"))
-    }
-
-    /// Adds what is required; whether that is anything new.
-    fn take_in(
-        &self,
-        wanted: Requirements,
-        rewrites: &mut Rewrites,
-        wholes: &mut Vec<Whole>,
-    ) -> Result<bool, SurgeryError> {
-        if let Some(hold) = wanted.holds.into_iter().next() {
-            return Err(SurgeryError::Held(hold));
-        }
-        let mut new = false;
-        let mut required: HashMap<(NodeIndex, usize, usize), i64> = HashMap::new();
-        for requirement in wanted.elements {
-            for ((node, slot), element) in self.sources(&requirement)? {
-                let earlier = required.insert((node, slot, element), requirement.number);
-                let elements = match rewrites.entry((node, slot)) {
-                    std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert(self.constant_numbers(node, slot)?)
-                    }
-                };
-                let number = elements.get_mut(element).ok_or_else(|| SurgeryError::misfit(&requirement.hold.0))?;
-                if earlier.is_some_and(|earlier| earlier != requirement.number) {
-                    return Err(self.held(&requirement, "one constant would have to be two sizes"));
-                }
-                new |= std::mem::replace(number, requirement.number) != requirement.number;
-            }
-        }
-        for whole in wanted.wholes {
-            if !wholes.contains(&whole) {
-                wholes.push(whole);
-                new = true;
-            }
-        }
-        Ok(new)
-    }
-
-    fn held(&self, requirement: &Requirement, reason: &str) -> SurgeryError {
-        let (value, axis) = requirement.hold.clone();
-        let operator = self.graph.node(requirement.node).label();
-        SurgeryError::Held(Hold { value, axis, operator, reason: reason.to_owned() })
-    }
-
-    fn constant_numbers(&self, node: NodeIndex, slot: usize) -> Result<Vec<i64>, SurgeryError> {
-        let name = self.graph.node(node).input_name(slot).unwrap_or_default();
-        let tensor = self.graph.constant(name).ok_or_else(|| SurgeryError::misfit(name))?;
-        tensor
-            .and_then(|tensor| tensor.to_i64())
-            .map_err(|source| SurgeryError::Tensor { tensor: name.to_owned(), source })
-    }
-
-    /// The uses of a constant, and the element of it, that a required number is a copy of.
-    fn sources(&self, requirement: &Requirement) -> Result<Vec<ConstantElement>, SurgeryError> {
-        let node = self.graph.node(requirement.node);
-        let computed = || self.held(requirement, "the size is computed and would come out wrong");
-        let name = node.input_name(requirement.slot).ok_or_else(computed)?;
-        let value = self.inferred.value(name).ok_or_else(computed)?;
-        let origin = value.origins.get(requirement.element).and_then(Option::as_ref).ok_or_else(computed)?;
-        let mut found = Vec::new();
-        let mut visited = HashSet::new();
-        let mut pending = vec![(requirement.node, requirement.slot)];
-        while let Some((node, slot)) = pending.pop() {
-            let Some(name) = self.graph.node(node).input_name(slot) else { continue };
-            if *name == *origin.tensor {
-                found.push(((node, slot), origin.index));
-            } else if let Some((producer, _)) = self.graph.producer(name)
-                && visited.insert(producer)
-            {
-                pending.extend((0..self.graph.node(producer).input.len()).map(|slot| (producer, slot)));
-            }
-        }
-        if found.is_empty() { Err(computed()) } else { Ok(found) }
     }
 
     /// Every value has the sizes that follow from the factors.
@@ -256,126 +181,8 @@ impl<'a> Tailor<'a> {
         self.kept_axis(self.coupling.tensors[*self.values.get(value)?].axes.as_deref()?, axis)
     }
 
-    /// What each constant loses, use by use: alike uses share, the first kind keeps the name unless a use loses nothing.
-    fn tensor_cuts(&self) -> Vec<TensorCut> {
-        let mut names: Vec<&str> = Vec::new();
-        let mut by_name: HashMap<&str, Kinds<Vec<AxisCut>>> = HashMap::new();
-        for tensor in &self.coupling.tensors {
-            let (Some((node, slot)), Some(axes)) = (tensor.constant_use, &tensor.axes) else { continue };
-            let kinds = by_name.entry(&tensor.name).or_insert_with(|| {
-                names.push(&tensor.name);
-                Vec::new()
-            });
-            let cuts = self.axis_cuts(axes);
-            let slot = self.slot(node, slot);
-            match kinds.iter_mut().find(|(other, _)| *other == cuts) {
-                Some((_, slots)) => slots.push(slot),
-                None => kinds.push((cuts, vec![slot])),
-            }
-        }
-        let mut fresh = FreshNames::new(self.graph);
-        let mut found = Vec::new();
-        for name in names {
-            let Some(kinds) = by_name.remove(name) else { continue };
-            let mut taken = self.is_read_elsewhere(name) || kinds.iter().any(|(cuts, _)| cuts.is_empty());
-            for (axes, uses) in kinds.into_iter().filter(|(cuts, _)| !cuts.is_empty()) {
-                let (becomes, uses) = if std::mem::replace(&mut taken, true) {
-                    (fresh.after(name), uses)
-                } else {
-                    (name.to_owned(), Vec::new())
-                };
-                found.push(TensorCut { tensor: name.to_owned(), becomes, uses, axes });
-            }
-        }
-        found
-    }
-
-    /// Whether a constant is read by a subgraph or is an output.
-    fn is_read_elsewhere(&self, name: &str) -> bool {
-        self.graph.is_output(name) || self.graph.uses(name).iter().any(|used| used.slot.is_none())
-    }
-
-    fn axis_cuts(&self, axes: &[Axis]) -> Vec<AxisCut> {
-        let cut = |(axis, layout): (usize, &Axis)| {
-            self.new_size(layout)?;
-            let kept = self.kept_of(layout)?;
-            let removed = (0..kept.len() as u32).filter(|index| !kept[*index as usize]).collect();
-            Some(AxisCut { axis, size: kept.len(), removed })
-        };
-        axes.iter().enumerate().filter_map(cut).collect()
-    }
-
     fn slot(&self, node: NodeIndex, slot: usize) -> InputSlot {
         InputSlot { node, label: self.graph.node(node).label(), slot }
-    }
-
-    /// Rewritten constants and attributes as the plan states them.
-    fn rewrites(&self, rewrites: &Rewrites, wholes: &[Whole]) -> (Vec<NumbersRewrite>, Vec<AttributeRewrite>) {
-        let mut fresh = FreshNames::new(self.graph);
-        let mut by_name: BTreeMap<&str, Kinds<&Vec<i64>>> = BTreeMap::new();
-        for ((node, slot), elements) in rewrites {
-            let kinds = by_name.entry(self.graph.node(*node).input_name(*slot).unwrap_or_default()).or_default();
-            match kinds.iter_mut().find(|(other, _)| *other == elements) {
-                Some((_, slots)) => slots.push(self.slot(*node, *slot)),
-                None => kinds.push((elements, vec![self.slot(*node, *slot)])),
-            }
-        }
-        let mut numbers = Vec::new();
-        for (name, kinds) in by_name {
-            let rewritten: usize = kinds.iter().map(|(_, slots)| slots.len()).sum();
-            let mut taken = self.is_read_elsewhere(name) || rewritten < self.graph.uses(name).len();
-            for (elements, uses) in kinds {
-                let becomes = if std::mem::replace(&mut taken, true) { fresh.after(name) } else { name.to_owned() };
-                numbers.push(NumbersRewrite { uses, was: Some(name.to_owned()), becomes, elements: elements.clone() });
-            }
-        }
-        let mut attributes = Vec::new();
-        for whole in wholes {
-            match whole {
-                Whole::Attribute { node, attribute, integers } => attributes.push(AttributeRewrite {
-                    node: *node,
-                    label: self.graph.node(*node).label(),
-                    attribute: (*attribute).to_owned(),
-                    integers: integers.clone(),
-                }),
-                Whole::Input { node, slot, elements } => {
-                    let stem = self.graph.node(*node).output.first().map_or("numbers", String::as_str);
-                    let becomes = fresh.after(stem);
-                    numbers.push(NumbersRewrite {
-                        uses: vec![self.slot(*node, *slot)],
-                        was: None,
-                        becomes,
-                        elements: elements.clone(),
-                    });
-                }
-            }
-        }
-        (numbers, attributes)
-    }
-}
-
-/// Names that no value of the graph has. The same calls give the same names.
-struct FreshNames {
-    taken: HashSet<String>,
-}
-
-impl FreshNames {
-    fn new(graph: &Graph<'_>) -> Self {
-        let initializers = graph.proto.initializer.iter().map(|tensor| tensor.name().to_owned());
-        let inputs = graph.proto.input.iter().map(|info| info.name().to_owned());
-        let values = graph.proto.node.iter().flat_map(|node| node.output.iter().cloned());
-        Self { taken: initializers.chain(inputs).chain(values).collect() }
-    }
-
-    fn after(&mut self, stem: &str) -> String {
-        let mut count = 1;
-        loop {
-            let name = format!("{stem}_cut{count}");
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
-            count += 1;
-        }
     }
 }
 
