@@ -21,7 +21,7 @@ pub(super) fn run(spec: &PruneSpec, model: &Model, context: &StepContext) -> Res
             "frozen": pruned.report.frozen.len(),
         }),
     );
-    let plan = pruned.plan.as_ref().map(|plan| super::to_json_value(plan)).transpose()?;
+    let plan = pruned.plan.as_ref().map(super::to_json_value).transpose()?;
     let mut report = context.report(pruned.findings);
     report.prune = Some(pruned.report);
     Ok(StepOutcome { model: Some(pruned.model), report, plan })

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::checkpoint::FinishedStep;
 use super::{current_model, load, locate};
 use crate::cost;
-use crate::engine::{self, Engine as _};
+use crate::engine::{self, Engine};
 use crate::spec::attempt::RunTask;
 use crate::spec::failure::Failure;
 use crate::spec::report::{Environment, Measured, Report};
@@ -54,7 +54,7 @@ fn environment(threads: u32) -> Environment {
         .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
     Environment {
         secateur_version: env!("CARGO_PKG_VERSION").to_owned(),
-        onnx_runtime: engine::onnx_runtime().ok().and_then(|runtime| runtime.version()),
+        onnx_runtime: engine::onnx_runtime().ok().and_then(Engine::version),
         cpu,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         threads,

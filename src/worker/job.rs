@@ -18,7 +18,7 @@ use crate::spec::failure::Failure;
 /// How an attempt ended, as far as the job is concerned.
 #[derive(Debug)]
 enum End {
-    Publish(Publication),
+    Publish(Box<Publication>),
     Fail(Failure),
     Release,
     Cancelled,
@@ -78,7 +78,7 @@ async fn attempt(shared: &Shared, claim: &Claim, kept: &KeptLease) -> Result<End
     Ok(match relay.follow(attempt).await? {
         Ending::Finished(finished) => {
             tokio::select! {
-                publication = store_results(shared, scratch.path(), &finished, naming) => End::Publish(publication?),
+                publication = store_results(shared, scratch.path(), &finished, naming) => End::Publish(Box::new(publication?)),
                 standing = kept.ended() => of_standing(standing),
             }
         }
