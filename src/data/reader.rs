@@ -92,7 +92,12 @@ impl<'d> Reader<'d> {
         self.read(samples, None)
     }
 
-    /// The given samples with random changes. Images alone are changed: float inputs of three axes a sample.
+    /// Whether random changes reach any input. Images alone are changed: float inputs of three axes a sample.
+    pub fn has_images(&self) -> bool {
+        self.feeds.iter().any(|feed| feed.plane(self.layout).is_some())
+    }
+
+    /// The given samples with random changes, see [`Reader::has_images`].
     pub fn augmented(&self, samples: &[usize], augmentation: &Augmentation) -> Result<Batch, DataError> {
         self.read(samples, Some(augmentation).filter(|augmentation| !augmentation.is_none()))
     }
@@ -103,7 +108,7 @@ impl<'d> Reader<'d> {
         }
         let mut inputs = Vec::with_capacity(self.feeds.len());
         for feed in &self.feeds {
-            let change = augmentation.zip(Plane::of(&feed.array.sample_shape, self.layout));
+            let change = augmentation.zip(feed.plane(self.layout));
             inputs.push((feed.input.clone(), feed.read(samples, change)?));
         }
         let labels = self.dataset.labels().map_or_else(Vec::new, |all| samples.iter().map(|i| all[*i]).collect());
@@ -112,10 +117,15 @@ impl<'d> Reader<'d> {
 }
 
 impl Feed<'_> {
+    /// Where the axes of an image lie; `None` where this is none.
+    fn plane(&self, layout: Layout) -> Option<Plane> {
+        Plane::of(&self.array.sample_shape, layout).filter(|_| self.dtype.is_float())
+    }
+
     fn read(&self, samples: &[usize], change: Option<(&Augmentation, Plane)>) -> Result<Tensor, DataError> {
         let shape: Vec<usize> = [&[samples.len()], self.array.sample_shape.as_slice()].concat();
         let elements = self.array.sample_shape.iter().product::<usize>();
-        if !self.conversion.is_float() && (change.is_none() || !self.dtype.is_float()) {
+        if !self.conversion.is_float() && change.is_none() {
             return self.copied(samples, shape);
         }
         let mut floats = vec![0.0; samples.len() * elements];

@@ -128,12 +128,16 @@ impl Default for Loss {
 }
 
 /// Random changes of training images; nothing by default, since what leaves a label true depends on the data.
+///
+/// Images are floating-point inputs of three axes a sample, which lie as the preprocessing's `layout` says; where the
+/// model has none, a finding in the report says that nothing was changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
     /// Mirror left to right with probability one half.
     pub horizontal_flip: bool,
-    /// Shift by up to this many pixels in each direction, zeros (after normalisation) coming in.
+    /// Shift by up to this many pixels in each direction. What comes in is 0 after normalisation: the mean colour where a
+    /// mean is taken off, black where none is.
     pub crop_padding: u32,
 }
 

@@ -12,7 +12,7 @@ use crate::onnx::model::Model;
 use crate::spec::attempt::AttemptMessage;
 use crate::spec::observer::Observer;
 use crate::spec::report::{EpochReport, RetrainReport};
-use crate::spec::retrain::{Loss, RetrainSpec};
+use crate::spec::retrain::{Augment, Loss, RetrainSpec};
 
 use super::checkpoint::{self, Checkpoints, Identity};
 use super::error::TrainError;
@@ -95,6 +95,12 @@ pub fn retrain(
     let threads = context.threads.max(1) as usize;
     let mut step = TrainingStep::new(engine, &prepared.graph, optimizer, label_smoothing, threads)?;
     let reader = Reader::new(dataset, &prepared.raised)?;
+    if spec.augment != Augment::default() && !reader.has_images() {
+        prepared.findings.push(
+            "`augment` had no effect: images alone are changed, which are floating-point inputs of three axes a sample"
+                .into(),
+        );
+    }
     let start = State::new(step.layout().read(&prepared.raised));
     let zeros = step.keep_zeros(&start.now);
     if zeros > 0 {

@@ -10,7 +10,7 @@
 mod models;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,6 +90,48 @@ fn run(
 ) -> Result<Retrained, TrainError> {
     let mut context = Context { threads: 1, observer, checkpoints, step: 0, progress: 0.0..1.0 };
     retrain(model, &digits(), spec, &mut context)
+}
+
+/// Changes of images that are asked for on rows of numbers were passed over in silence.
+#[test]
+fn changes_of_images_that_are_no_images_are_told() {
+    let mut b = GraphBuilder::new("dense");
+    let x = b.input("x", DataType::Float, &["n".into(), 4.into()]);
+    let w = b.initializer("w", &noise(3, &[4, 2], 0.1));
+    let y = b.node("MatMul", &[&x, &w], &[]);
+    b.output(&y, DataType::Float, &["n".into(), 2.into()]);
+    let model = b.build(17);
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows_of_numbers(folder.path());
+    let findings = |augment: Augment| {
+        let spec = RetrainSpec { epochs: 1, batch_size: 4, validation_fraction: 0.0, augment, ..spec() };
+        let checkpoints = &mut NoCheckpoints;
+        let mut context = Context { threads: 1, observer: &Unobserved, checkpoints, step: 0, progress: 0.0..1.0 };
+        retrain(&model, &rows, &spec, &mut context).unwrap().findings
+    };
+    let told = findings(Augment { horizontal_flip: true, crop_padding: 0 });
+    assert!(told.iter().any(|finding| finding.contains("`augment` had no effect")), "{told:?}");
+    assert_eq!(findings(Augment::default()), Vec::<String>::new());
+    let images = run(&network(10, "n".into()), &spec(), &Unobserved, &mut NoCheckpoints).unwrap();
+    assert!(!images.findings.iter().any(|finding| finding.contains("`augment`")), "{:?}", images.findings);
+}
+
+/// Eight samples of four numbers and a label.
+fn rows_of_numbers(folder: &Path) -> Dataset {
+    let path = folder.join("rows.npz");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    for (name, descr, shape, data) in
+        [("x", "|u1", "(8, 4)", &[3; 32][..]), ("y", "|u1", "(8,)", &[0, 1, 0, 1, 0, 1, 0, 1])]
+    {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}\n");
+        zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(
+            &[b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat(),
+        )
+        .unwrap();
+    }
+    zip.finish().unwrap();
+    Dataset::open(&path, None, &DatasetLimits::default()).unwrap()
 }
 
 /// Stops the work at the n-th question.
