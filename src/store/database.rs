@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Executor, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::error::StoreError;
 
@@ -32,14 +32,14 @@ impl Database {
 
     /// As [`Database::connect`], with options instead of a URL.
     pub async fn connect_with(options: PgConnectOptions, max_connections: u32) -> Result<Self, StoreError> {
-        // The rollback of every release would otherwise warn that there was nothing to roll back.
-        let options = options.application_name("secateur").options([("client_min_messages", "error")]);
+        // The migrator's notices that something is there already are no news.
+        let options = options.application_name("secateur").options([("client_min_messages", "warning")]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(10))
             // A future that is dropped while it begins a transaction (a client went away, a job was cancelled) may leave
             // it open on a connection that counts as idle; the next user's writes would vanish in it.
-            .after_release(|conn, _| Box::pin(async move { conn.execute("rollback").await.map(|_| true) }))
+            .after_release(|conn, _| Box::pin(async move { end_transaction(conn).await.map(|()| true) }))
             .connect_with(options.clone())
             .await?;
         let found = sqlx::query_scalar!(r#"select current_setting('server_version_num')::integer / 10000 as "major!""#)
@@ -97,5 +97,17 @@ impl Database {
     /// Closes the pool once its connections are given back.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// Rolls back what a connection has open. Where nothing is, nothing is rolled back: the server would write a warning into
+/// its log each time.
+async fn end_transaction(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // sqlx knows from the answer to any statement, an empty one too, whether a transaction is open, but tells in this way
+    // only.
+    match conn.begin_with("").await {
+        Ok(open) => open.rollback().await,
+        Err(sqlx::Error::BeginFailed) => Ok(()),
+        Err(error) => Err(error),
     }
 }
