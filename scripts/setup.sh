@@ -12,16 +12,36 @@ as_root() {
     fi
 }
 
+# The oldest PostgreSQL that the service runs on; src/cli/embedded/binaries.rs has the same.
+oldest_postgres=15
+
+# The folders of PostgreSQL's server programs, one a line.
+postgres_folders() {
+    [ -z "${PG_BIN:-}" ] || { echo "$PG_BIN"; return; }
+    command -v postgres >/dev/null && dirname "$(command -v postgres)"
+    command -v pg_config >/dev/null && pg_config --bindir
+    compgen -G '/usr/lib/postgresql/*/bin' || true
+}
+
+# Succeeds where one of them is new enough; else leaves those that are too old in $old_postgres.
 have_postgres() {
-    [ -n "${PG_BIN:-}" ] && [ -x "$PG_BIN/initdb" ] && return 0
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0
-    command -v initdb >/dev/null && command -v postgres >/dev/null && return 0
-    command -v pg_config >/dev/null && [ -x "$(pg_config --bindir)/initdb" ]
+    local folder major
+    old_postgres=""
+    while read -r folder; do
+        [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] || continue
+        major=$("$folder/postgres" --version | sed -E 's/.*\) ([0-9]+).*/\1/')
+        [ "$major" -ge "$oldest_postgres" ] && return 0
+        old_postgres="$old_postgres $major ($folder)"
+    done < <(postgres_folders)
+    return 1
 }
 
 # --- programs ---
 missing=()
-have_postgres || missing+=(postgresql)
+if ! have_postgres; then
+    [ -z "$old_postgres" ] || echo "setup: PostgreSQL$old_postgres is too old: $oldest_postgres or newer is needed" >&2
+    missing+=(postgresql)
+fi
 for program in curl jq; do command -v "$program" >/dev/null || missing+=("$program"); done
 command -v python3 >/dev/null || missing+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
@@ -30,6 +50,11 @@ if [ ${#missing[@]} -gt 0 ]; then
         echo "setup: installing ${missing[*]}"
         as_root apt-get update -qq
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+        have_postgres || {
+            echo "setup: this system's packages have PostgreSQL$old_postgres; $oldest_postgres or newer is needed: take it from" >&2
+            echo "  https://www.postgresql.org/download/ or name its folder in PG_BIN" >&2
+            exit 1
+        }
     else
         echo "setup: please install ${missing[*]} with this system's package manager, for example:" >&2
         echo "  dnf install postgresql-server curl jq python3-pip    # Fedora" >&2

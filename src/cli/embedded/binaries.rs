@@ -52,22 +52,25 @@ impl Binaries {
         let mut usual: Vec<Self> =
             USUAL.iter().flat_map(|pattern| expand(pattern)).filter_map(|f| Self::in_folder(&f)).collect();
         usual.sort_by_key(|found| std::cmp::Reverse(found.major));
-        let first = on_path
-            .into_iter()
-            .chain(configured)
-            .filter_map(|folder| Self::in_folder(&folder))
-            .chain(usual)
-            .find(suits);
-        match (first, wanted) {
-            (Some(found), _) => Ok(found),
-            (None, Some(wanted)) => bail!(
+        let named = on_path.into_iter().chain(configured).filter_map(|folder| Self::in_folder(&folder));
+        let mut unsuited = Vec::new();
+        for found in named.chain(usual) {
+            if suits(&found) {
+                return Ok(found);
+            }
+            unsuited.push(found);
+        }
+        match wanted {
+            Some(wanted) => bail!(
                 "the database in the data directory was made by PostgreSQL {wanted}, whose server programs are not \
-                 installed. Install them with: {} (or name their folder in PG_BIN)",
+                 installed{}. Install them with: {} (or name their folder in PG_BIN)",
+                listed(&unsuited),
                 install_command(Some(wanted))
             ),
-            (None, None) => bail!(
-                "PostgreSQL's server programs are not installed. Install them with: {} (or name their folder in PG_BIN, \
-                 or use a server of your own with --database-url)",
+            None => bail!(
+                "PostgreSQL's server programs of version {OLDEST} or newer are not installed{}. Install them with: {} \
+                 (or name their folder in PG_BIN, or use a server of your own with --database-url)",
+                listed(&unsuited),
                 install_command(None)
             ),
         }
@@ -81,6 +84,14 @@ impl Binaries {
         let major = parse_major(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { folder: folder.to_path_buf(), major })
     }
+}
+
+/// What is installed instead, to be read within the sentence; nothing where nothing is.
+fn listed(unsuited: &[Binaries]) -> String {
+    let mut found: Vec<String> =
+        unsuited.iter().map(|found| format!("version {} in {}", found.major, found.folder.display())).collect();
+    found.dedup();
+    if found.is_empty() { String::new() } else { format!("; found is {}", found.join(", ")) }
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` → 15.
@@ -146,6 +157,18 @@ mod tests {
         assert_eq!(found(Some(90)), 90);
         let error = Binaries::find(None, Some(&path), Some(89)).unwrap_err().to_string();
         assert!(error.contains("made by PostgreSQL 89") && error.contains("Install them with: "), "{error}");
+        assert!(error.contains("found is version 91 in "), "{error}");
+    }
+
+    /// It was said that no PostgreSQL is installed.
+    #[test]
+    fn a_version_that_is_too_old_is_told_with_the_one_that_is_needed() {
+        let root = tempfile::tempdir().unwrap();
+        let old = fake(root.path(), 14);
+        let listed = listed(&[Binaries { folder: old.clone(), major: 14 }]);
+        assert_eq!(listed, format!("; found is version 14 in {}", old.display()));
+        let error = Binaries::find(Some(&old), None, None).unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 14") && error.contains("15 is the oldest"), "{error}");
     }
 
     #[test]
