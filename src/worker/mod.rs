@@ -111,7 +111,11 @@ impl Worker {
             slots.spawn(slot::run(Arc::clone(&shared)));
         }
         let worker_id = shared.launcher.scratch().owner();
-        info!(worker.id = %worker_id, "Worker with {} slots has started", shared.settings.slots);
+        let slots_in_words = match shared.settings.slots {
+            1 => "1 slot".to_owned(),
+            several => format!("{several} slots"),
+        };
+        info!(worker.id = %worker_id, "Worker with {slots_in_words} has started");
         Ok(Self { slots, helpers, stop_helpers })
     }
 

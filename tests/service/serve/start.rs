@@ -15,6 +15,9 @@ async fn an_orderly_end_leaves_no_process_and_the_next_start_finds_everything() 
     let (model, _) = digits::upload(&service).await;
     assert!(service.stop().await.success());
     assert!(service.pids().is_empty(), "PostgreSQL was stopped");
+    // Each connection that went back to its pool made the server warn of a transaction that was not there.
+    let log = std::fs::read_to_string(service.data_dir().join("postgres.log")).unwrap();
+    assert!(!log.contains("WARNING"), "{log}");
 
     service.restart().await;
     assert_eq!(service.read(&format!("/v1/models/{model}")).await["id"], model);
