@@ -3,6 +3,8 @@
 # ONNX Runtime as `make setup` lays it; an environment that names another library wins.
 ORT_VERSION := 1.32.0
 export ORT_DYLIB_PATH ?= $(CURDIR)/.secateur/lib/libonnxruntime.so.$(ORT_VERSION)
+# Models of the ONNX specification's tests as `make test` unpacks them; the version is that of scripts/onnx.txt.
+export SECATEUR_ONNX_PIP ?= $(CURDIR)/.secateur/onnx-1.23.2
 BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/secateur
 export CARGO_TERM_COLOR ?= auto
 
@@ -24,6 +26,7 @@ demo: build ## prune, retrain and evaluate a small real model through the HTTP A
 	@examples/digits/demo.sh
 
 test: setup ## run every test, starting what they need
+	@scripts/onnx.sh "$(SECATEUR_ONNX_PIP)"
 	cargo test --locked --no-fail-fast
 
 check: fmt clippy doc deny openapi-drift sqlx-drift test ## everything that must hold before a change lands
