@@ -1,0 +1,162 @@
+//! The section of a step.
+
+use std::fmt::Write as _;
+
+use super::figure::{code, count, percent, quantity, significant, text, thousands};
+use crate::spec::report::{Certificate, EpochReport, PruneReport, RetrainReport, StepReport};
+
+/// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
+const MOST_ROWS: usize = 100;
+
+pub(super) fn section(page: &mut String, step: &StepReport, of: usize) {
+    let number = if of > 1 { format!("Step {}: ", step.step + 1) } else { String::new() };
+    let _ = writeln!(page, "\n#### {number}{} ({:.1} s)\n", step.kind.as_str(), step.duration_ms as f64 / 1000.0);
+    if let Some(prune) = &step.prune {
+        prune_section(page, prune);
+    }
+    if let Some(retrain) = &step.retrain {
+        retrain_section(page, retrain);
+    }
+    if let Some(evaluate) = &step.evaluate
+        && let Some(quality) = &evaluate.candidate.quality
+    {
+        let _ = writeln!(page, "Measured on {}.", count(quality.samples, "sample"));
+    }
+    let notes = step.prune.iter().flat_map(|prune| &prune.notes);
+    let sentences: Vec<&String> = step.findings.iter().chain(notes).collect();
+    if !sentences.is_empty() {
+        page.push('\n');
+    }
+    for sentence in sentences {
+        let _ = writeln!(page, "- {}", text(sentence));
+    }
+}
+
+fn prune_section(page: &mut String, prune: &PruneReport) {
+    let cut = prune.groups.iter().filter(|group| group.width_after < group.width_before).count();
+    let what = if prune.method == "unstructured" { "weights set to zero" } else { "channels removed" };
+    let _ = write!(
+        page,
+        "{}, {}: {} of the prunable {what}",
+        text(&prune.method),
+        text(&prune.criterion),
+        percent(prune.removed)
+    );
+    if !prune.groups.is_empty() {
+        let _ = write!(page, ", {cut} of {} cut", count(prune.groups.len() as u64, "group"));
+    }
+    let _ = writeln!(page, "; {} of the parameters lie in prunable groups.", percent(prune.coverage_parameters));
+    certificate(page, &prune.certificate);
+    if !prune.groups.is_empty() {
+        let rows = prune.groups.iter().map(|group| {
+            format!(
+                "| {} | {} | {} | {} |",
+                code(&group.name),
+                group.members.len(),
+                group.width_before,
+                group.width_after
+            )
+        });
+        let head = "| group | members | width before | width after |\n| --- | ---: | ---: | ---: |";
+        folded(page, &count(prune.groups.len() as u64, "group"), head, rows);
+    }
+    if !prune.frozen.is_empty() {
+        let rows = prune.frozen.iter().map(|frozen| {
+            let operator = frozen.operator.as_deref().map(code).unwrap_or_default();
+            format!("| {} | {operator} | {} |", code(&frozen.what), text(&frozen.reason))
+        });
+        let title = format!("{} left alone", prune.frozen.len());
+        folded(page, &title, "| what | operator | reason |\n| --- | --- | --- |", rows);
+    }
+}
+
+fn certificate(page: &mut String, certificate: &Certificate) {
+    let verdict = if certificate.passed { "passed" } else { "failed" };
+    let _ = write!(page, "\nCertificate {} **{verdict}**", code(&certificate.kind));
+    let worst = certificate.checks.iter().filter_map(|check| check.error).fold(None, |worst: Option<f64>, error| {
+        // A NaN is the worst there is and must not be hidden by a comparison.
+        Some(worst.map_or(error, |worst| if error.is_nan() || error > worst { error } else { worst }))
+    });
+    if let Some(worst) = worst {
+        let _ =
+            write!(page, ": largest error {worst:.1e} of the output's scale, {:.0e} allowed", certificate.tolerance);
+    }
+    let mut engines: Vec<&str> =
+        certificate.checks.iter().filter(|check| check.declined.is_none()).map(|check| check.engine.as_str()).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    if !engines.is_empty() {
+        let _ = write!(page, ", on {}", text(&engines.join(" and ")));
+    }
+    page.push('.');
+    if certificate.vacuous_on_own_weights {
+        page.push_str(" The removed channels were dead, so the check was repeated with random weights.");
+    }
+    page.push('\n');
+    for check in &certificate.checks {
+        if let Some(reason) = &check.declined {
+            let _ = writeln!(page, "- {} declined: {}", text(&check.engine), text(reason));
+        }
+    }
+}
+
+fn retrain_section(page: &mut String, retrain: &RetrainReport) {
+    let _ = writeln!(
+        page,
+        "{} parameters trained on {} ({} held out), {}, {} samples/s.\n",
+        quantity(retrain.trained_parameters as f64, ""),
+        count(retrain.training_samples, "sample"),
+        thousands(retrain.validation_samples),
+        count(retrain.steps, "step"),
+        significant(retrain.samples_per_second)
+    );
+    let title = "| epoch | learning rate | training loss | training accuracy | validation loss | validation accuracy |\n\
+                 | ---: | ---: | ---: | ---: | ---: | ---: |";
+    let rows = retrain.epochs.iter().map(|epoch| epoch_row(epoch, retrain.best_epoch == Some(epoch.epoch)));
+    if retrain.epochs.len() <= 10 {
+        let _ = writeln!(page, "{title}");
+        rows.for_each(|row| {
+            let _ = writeln!(page, "{row}");
+        });
+    } else {
+        folded(page, &format!("{} epochs", retrain.epochs.len()), title, rows);
+    }
+    if let Some(best) = retrain.best_epoch {
+        let _ = writeln!(page, "\nThe model of epoch {best} was kept.");
+    }
+    if let Some(proof) = &retrain.certificate {
+        certificate(page, proof);
+    }
+    if !retrain.not_trained.is_empty() {
+        let rows =
+            retrain.not_trained.iter().map(|frozen| format!("| {} | {} |", code(&frozen.what), text(&frozen.reason)));
+        let title = format!("{} not trained", retrain.not_trained.len());
+        folded(page, &title, "| what | reason |\n| --- | --- |", rows);
+    }
+}
+
+fn epoch_row(epoch: &EpochReport, best: bool) -> String {
+    let mark = if best { "**" } else { "" };
+    format!(
+        "| {mark}{}{mark} | {} | {:.4} | {} | {} | {} |",
+        epoch.epoch,
+        significant(epoch.learning_rate),
+        epoch.training_loss,
+        percent(epoch.training_accuracy),
+        epoch.validation_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.4}")),
+        epoch.validation_accuracy.map_or_else(|| "–".into(), percent)
+    )
+}
+
+/// A table behind a click, cut off at [`MOST_ROWS`].
+fn folded(page: &mut String, title: &str, head: &str, rows: impl ExactSizeIterator<Item = String>) {
+    let left_out = rows.len().saturating_sub(MOST_ROWS);
+    let _ = writeln!(page, "\n<details><summary>{title}</summary>\n\n{head}");
+    for row in rows.take(MOST_ROWS) {
+        let _ = writeln!(page, "{row}");
+    }
+    if left_out > 0 {
+        let _ = writeln!(page, "\nand {left_out} more, all in the JSON report.");
+    }
+    page.push_str("\n</details>\n");
+}
