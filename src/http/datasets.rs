@@ -6,25 +6,25 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tracing::Instrument as _;
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Id, Params, Tenant};
-use super::idempotent::{self, Held, IdempotencyKey, Turn, fingerprint};
+use super::idempotent::{IdempotencyKey, Turn, fingerprint};
 use super::page::{self, Page};
 use super::problem::{Problem, ProblemCode, ProblemItem};
+use super::publish::{Found, Stored, publish};
 use super::responses::{DatasetUploadProblems, DeleteProblems, OneProblems};
 use super::state::AppState;
 use super::upload::{self, File, Received, Rules};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::summary::DatasetSummary;
 use crate::store::dataset::{self, Dataset, NewDataset};
-use crate::store::spool::Spooled;
+use crate::store::error::StoreError;
 use crate::store::tenant::TenantId;
-use crate::store::{blob, idempotency::StoredResponse};
 
 /// The routes of datasets; those that take uploads apart, since they have limits of their own.
 pub fn routes() -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
@@ -130,10 +130,7 @@ async fn create_dataset(
     };
     let limits = state.settings.dataset_limits;
     let summary = state.launcher.inspect_dataset(received.file.path(), preprocess, limits).await?;
-    // From here on the request is carried out even where the client has gone: the object and its row belong together.
-    let publishing = publish(state, tenant, held, name, received.file, summary).in_current_span();
-    let stored = tokio::spawn(publishing).await;
-    idempotent::answer(&stored.map_err(Problem::internal)??)
+    publish(state, tenant, held, name, received.file, summary).await
 }
 
 fn preprocess_field(received: &Received) -> Result<Option<Preprocess>, Problem> {
@@ -151,26 +148,20 @@ fn read_preprocess(json: &[u8]) -> Result<Preprocess, Problem> {
     }
 }
 
-async fn publish(
-    state: AppState,
-    tenant: TenantId,
-    held: Box<Held>,
-    name: String,
-    file: Spooled,
-    summary: DatasetSummary,
-) -> Result<StoredResponse, Problem> {
-    let mut connection = state.connection().await?;
-    let blob = blob::store(&mut connection, &state.objects, file).await?;
-    drop(connection);
-    let new = NewDataset { id: Uuid::now_v7(), name, blob, summary };
-    let mut transaction = state.database.pool().begin().await?;
-    let dataset = dataset::insert(&mut transaction, tenant, &new).await?;
-    let response = idempotent::created(StatusCode::CREATED, &DatasetBody::from(dataset))?;
-    held.complete(&mut transaction, &response).await?;
-    transaction.commit().await?;
-    held.committed();
-    tracing::info!(dataset.id = %new.id, dataset.size_bytes = new.blob.size_bytes, "Dataset `{}` uploaded", new.name);
-    Ok(response)
+impl Found for DatasetSummary {
+    const KIND: &'static str = "Dataset";
+    type Body = DatasetBody;
+
+    async fn insert(
+        self,
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        stored: Stored,
+    ) -> Result<DatasetBody, StoreError> {
+        let Stored { id, name, blob } = stored;
+        let new = NewDataset { id, name, blob, summary: self };
+        Ok(dataset::insert(conn, tenant, &new).await?.into())
+    }
 }
 
 /// Parameters of a list of datasets.

@@ -8,7 +8,7 @@
 //! | `models`, `datasets`, `jobs` (`job_body`, `submit`), `events`, `report`, `health` | the resources |
 //! | `problem`, `responses` | errors and how they are documented |
 //! | `extract`, `page`, `accept`, `prefer`, `conditional`, `idempotent` | the conventions that resources share |
-//! | `upload` (`metered`), `download`, `changes` | bytes in, bytes out, waiting for a job |
+//! | `upload` (`metered`), `publish`, `download`, `changes` | bytes in, bytes out, waiting for a job |
 //! | `server`, `layers`, `state`, `openapi` | what stands around the handlers |
 
 mod accept;
@@ -29,6 +29,7 @@ mod openapi;
 mod page;
 mod prefer;
 pub mod problem;
+mod publish;
 mod report;
 mod responses;
 mod server;

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tracing::Instrument as _;
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,18 +14,18 @@ use uuid::Uuid;
 
 use super::download::{self, Content};
 use super::extract::{Id, Params, Tenant};
-use super::idempotent::{self, Held, IdempotencyKey, Turn, fingerprint};
+use super::idempotent::{IdempotencyKey, Turn, fingerprint};
 use super::page::{self, Page};
 use super::problem::Problem;
+use super::publish::{Found, Stored, publish};
 use super::responses::{ContentProblems, DeleteProblems, ModelUploadProblems, OneProblems};
 use super::state::AppState;
 use super::upload::{self, File, Rules};
 use crate::spec::report::Certificate;
 use crate::spec::summary::ModelSummary;
+use crate::store::error::StoreError;
 use crate::store::model::{self, Model, NewModel};
-use crate::store::spool::Spooled;
 use crate::store::tenant::TenantId;
-use crate::store::{blob, idempotency::StoredResponse};
 
 /// The routes of models; those that take uploads apart, since they have limits of their own.
 pub fn routes() -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
@@ -133,32 +133,18 @@ async fn create_model(
         Turn::Answered(response) => return Ok(response),
     };
     let summary = state.launcher.inspect_model(received.file.path(), state.settings.model_limits).await?;
-    // From here on the request is carried out even where the client has gone: the object and its row belong together.
-    let publishing = publish(state, tenant, held, name, received.file, summary).in_current_span();
-    let stored = tokio::spawn(publishing).await;
-    idempotent::answer(&stored.map_err(Problem::internal)??)
+    publish(state, tenant, held, name, received.file, summary).await
 }
 
-async fn publish(
-    state: AppState,
-    tenant: TenantId,
-    held: Box<Held>,
-    name: String,
-    file: Spooled,
-    summary: ModelSummary,
-) -> Result<StoredResponse, Problem> {
-    let mut connection = state.connection().await?;
-    let blob = blob::store(&mut connection, &state.objects, file).await?;
-    drop(connection);
-    let new = NewModel { id: Uuid::now_v7(), name, blob, summary, lineage: None, certificate: None };
-    let mut transaction = state.database.pool().begin().await?;
-    let model = model::insert(&mut transaction, tenant, &new).await?;
-    let response = idempotent::created(StatusCode::CREATED, &ModelBody::from(model))?;
-    held.complete(&mut transaction, &response).await?;
-    transaction.commit().await?;
-    held.committed();
-    tracing::info!(model.id = %new.id, model.size_bytes = new.blob.size_bytes, "Model `{}` uploaded", new.name);
-    Ok(response)
+impl Found for ModelSummary {
+    const KIND: &'static str = "Model";
+    type Body = ModelBody;
+
+    async fn insert(self, conn: &mut PgConnection, tenant: TenantId, stored: Stored) -> Result<ModelBody, StoreError> {
+        let Stored { id, name, blob } = stored;
+        let new = NewModel { id, name, blob, summary: self, lineage: None, certificate: None };
+        Ok(model::insert(conn, tenant, &new).await?.into())
+    }
 }
 
 /// Parameters of a list of models.

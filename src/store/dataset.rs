@@ -113,18 +113,7 @@ pub async fn list(conn: &mut PgConnection, tenant: TenantId, page: PageRequest) 
 ///
 /// Errors: `NotFound`, `InUse` as for models.
 pub async fn delete(conn: &mut PgConnection, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-    let deleted = sqlx::query!("delete from datasets where tenant_id = $1 and id = $2", tenant.0, id)
-        .execute(conn)
-        .await
-        .map_err(|error| {
-            if StoreError::violates(&error, "job_inputs_dataset") {
-                StoreError::InUse { what: Resource::Dataset, id }
-            } else {
-                error.into()
-            }
-        })?;
-    if deleted.rows_affected() == 0 {
-        return Err(StoreError::NotFound { what: Resource::Dataset, id });
-    }
-    Ok(())
+    let deleted =
+        sqlx::query!("delete from datasets where tenant_id = $1 and id = $2", tenant.0, id).execute(conn).await;
+    super::deletion::outcome(deleted, "job_inputs_dataset", Resource::Dataset, id)
 }

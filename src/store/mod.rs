@@ -11,6 +11,7 @@ pub mod blob;
 pub mod collector;
 pub mod database;
 pub mod dataset;
+mod deletion;
 pub mod error;
 pub mod event;
 pub mod idempotency;

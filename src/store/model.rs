@@ -179,18 +179,6 @@ pub async fn made_by(
 /// Errors: `NotFound`, `InUse` where an unfinished job uses it (the foreign key of `job_inputs` decides, so an enqueue at
 /// the same moment either fails or is seen). Where it fails within a transaction, that transaction can only be rolled back.
 pub async fn delete(conn: &mut PgConnection, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-    let deleted = sqlx::query!("delete from models where tenant_id = $1 and id = $2", tenant.0, id)
-        .execute(conn)
-        .await
-        .map_err(|error| {
-            if StoreError::violates(&error, "job_inputs_model") {
-                StoreError::InUse { what: Resource::Model, id }
-            } else {
-                error.into()
-            }
-        })?;
-    if deleted.rows_affected() == 0 {
-        return Err(StoreError::NotFound { what: Resource::Model, id });
-    }
-    Ok(())
+    let deleted = sqlx::query!("delete from models where tenant_id = $1 and id = $2", tenant.0, id).execute(conn).await;
+    super::deletion::outcome(deleted, "job_inputs_model", Resource::Model, id)
 }
