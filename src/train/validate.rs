@@ -68,7 +68,7 @@ impl Validation<'_> {
     }
 }
 
-/// −log softmax(row)[label]
+/// −log softmax(row)\[label]
 fn cross_entropy(row: &[f32], label: i64) -> f64 {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = row.iter().map(|score| f64::from(score - largest).exp()).sum();

@@ -21,14 +21,14 @@ pub const RULES: &[(&str, Rule)] = &[
     ("Abs", abs),
 ];
 
-/// dx = dy · [y > 0]
+/// dx = dy · \[y > 0]
 fn relu(step: &mut Step) -> Gradients {
     let (y, dy) = (step.y(0)?, step.dy()?);
     let passed = step.emit.step(&y);
     Step::only(step.emit.mul(&dy, &passed))
 }
 
-/// dx = dy · (α + (1 − α) · [x > 0])
+/// dx = dy · (α + (1 − α) · \[x > 0])
 fn leaky_relu(step: &mut Step) -> Gradients {
     let (x, dy) = (step.x(0)?, step.dy()?);
     let alpha = f64::from(step.node.float("alpha").unwrap_or(0.01));
@@ -57,7 +57,7 @@ fn prelu(step: &mut Step) -> Gradients {
     Ok(vec![dx, dslope])
 }
 
-/// dx = dy · [minimum < x < maximum]; bounds are constants and have no gradient.
+/// dx = dy · \[minimum < x < maximum]; bounds are constants and have no gradient.
 fn clip(step: &mut Step) -> Gradients {
     let (x, dy) = (step.x(0)?, step.dy()?);
     if step.wants(1) || step.wants(2) {
@@ -97,7 +97,7 @@ fn tanh(step: &mut Step) -> Gradients {
     Step::only(step.emit.mul(&dy, &slope))
 }
 
-/// y = max(0, min(1, α · x + β)); dx = dy · α · [0 < y < 1]
+/// y = max(0, min(1, α · x + β)); dx = dy · α · \[0 < y < 1]
 fn hard_sigmoid(step: &mut Step) -> Gradients {
     let (y, dy) = (step.y(0)?, step.dy()?);
     let alpha = f64::from(step.node.float("alpha").unwrap_or(0.2));
@@ -109,7 +109,7 @@ fn hard_sigmoid(step: &mut Step) -> Gradients {
     Step::only(step.emit.mul(&dy, &slope))
 }
 
-/// y = x · h with h = max(0, min(1, x / 6 + 1 / 2)); dx = dy · (h + x / 6 · [0 < h < 1])
+/// y = x · h with h = max(0, min(1, x / 6 + 1 / 2)); dx = dy · (h + x / 6 · \[0 < h < 1])
 fn hard_swish(step: &mut Step) -> Gradients {
     use crate::onnx::attribute::Attribute;
     let (x, dy) = (step.x(0)?, step.dy()?);
@@ -190,7 +190,7 @@ fn gelu(step: &mut Step) -> Gradients {
     Step::only(step.emit.mul(&dy, &slope))
 }
 
-/// dx = dy · ([x > 0] − [x < 0]), 0 at 0.
+/// dx = dy · (\[x > 0] − \[x < 0]), 0 at 0.
 fn abs(step: &mut Step) -> Gradients {
     let (x, dy) = (step.x(0)?, step.dy()?);
     let positive = step.emit.step(&x);

@@ -5,7 +5,7 @@ use super::{Gradients, NoGradient, Rule, Step, conv_input, conv_weight};
 
 pub const RULES: &[(&str, Rule)] = &[("Conv", conv)];
 
-/// y[n, m] = Σ_c w[m, c] ⋆ x[n, c] + b[m], where output channel m sees only the input channels of its group.
+/// y[n, m] = Σ_c w[m, c] ⋆ x[n, c] + b\[m], where output channel m sees only the input channels of its group.
 ///
 /// Shapes: x `[n, c, spatial…]`, w `[m, c / groups, kernel…]`, b `[m]`.
 fn conv(step: &mut Step) -> Gradients {

@@ -12,7 +12,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("GlobalMaxPool", global_max_pool),
 ];
 
-/// dx[i] = Σ of dy over the windows whose maximum was element i. Of equal elements the first is the maximum, as in PyTorch.
+/// dx\[i] = Σ of dy over the windows whose maximum was element i. Of equal elements the first is the maximum, as in PyTorch.
 ///
 /// Works from the `Indices` output, which [`crate::autodiff::forward`] asks every pool for: positions in the whole
 /// flattened input, so that overlap, padding and dilation need no thought.

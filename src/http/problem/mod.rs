@@ -51,7 +51,6 @@ pub struct ProblemItem {
     "request_id": "5f0c4cf6-6f0d-4f8e-9f0e-0d1c2b3a4f5e",
     "errors": [{"pointer": "/spec/target", "detail": "must be a share between 0 and 1, is 1.5"}],
 }))]
-
 pub struct ProblemBody {
     /// `urn:secateur:problem:` and the code.
     #[serde(rename = "type")]

@@ -1,6 +1,6 @@
 //! Proof that a pruned model computes what it should.
 //!
-//! A structured cut is compared with the original under masks ([`reference`]) on drawn inputs, on every engine, at its
+//! A structured cut is compared with the original under masks ([`mod@reference`]) on drawn inputs, on every engine, at its
 //! outputs and before what hides differences there ([`tails`]); once with its own weights, and once with random weights in
 //! both graphs ([`scramble`]), so that channels that were dead are proven too. What changes values by design (unstructured
 //! zeros, training) is verified ([`verified`]): it loads, runs, gives finite numbers and the same shapes.

@@ -15,7 +15,7 @@ pub const FAMILIES: &[Family] = &[
     (AI, &["Attention"], standard_attention),
 ];
 
-/// Token ids [batch, length] and embeddings [vocabulary, hidden] to [batch, length, hidden] and a mask index [batch].
+/// Token ids [batch, length] and embeddings [vocabulary, hidden] to [batch, length, hidden] and a mask index \[batch].
 fn embed(call: &Call) -> Outputs {
     let [batch, length] = call.dims(0)? else { return Err("its ids do not have 2 axes".into()) };
     let hidden = call.dims(2)?.last().ok_or("its embedding has no axis")?.clone();
