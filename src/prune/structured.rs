@@ -41,7 +41,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     if found < LEAST_OPSET {
         return Err(PruneError::Opset { least: LEAST_OPSET, found });
     }
-    let mut wishes = Wishes { exclude: globs(&spec.exclude, graph)?, holds: Vec::new() };
+    let mut wishes = Wishes { exclude: globs(&spec.exclude, graph)?, holds: Vec::new(), keep_normalised: spec.keep_normalized };
     let open = OpenSizes::new(model, inferred, &spec.example_shapes);
     let parameters = cost::parameter_count(model);
     let mut notes = Vec::new();

@@ -17,6 +17,9 @@ pub struct PruneRequest {
     pub round_to: Option<u32>,
     /// Glob patterns of node or initializer names whose channels stay; one that matches nothing fails the job.
     pub exclude: Vec<String>,
+    /// Leaves alone the axes that a mean, a norm or a softmax runs over, such as the residual stream of a transformer. They
+    /// are cut by default; the statistics are then those of the channels that are left.
+    pub keep_normalized: bool,
     /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
     pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
     /// Seed of the random criterion and of the certificate's inputs.
@@ -33,6 +36,8 @@ pub struct PruneSpec {
     pub target: Target,
     pub round_to: u32,
     pub exclude: Vec<String>,
+    #[serde(default)]
+    pub keep_normalized: bool,
     #[serde(default)]
     pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
     pub seed: u64,
@@ -126,6 +131,7 @@ impl PruneRequest {
             target,
             round_to,
             exclude: self.exclude,
+            keep_normalized: self.keep_normalized,
             example_shapes: self.example_shapes,
             seed: self.seed.unwrap_or(1),
         })

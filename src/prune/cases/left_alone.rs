@@ -25,25 +25,38 @@ fn stays(model: &Model, expected: &str) {
 #[test]
 fn an_operator_without_a_rule_freezes_what_it_touches() {
     let model = around(|net, y| {
-        let attributes = [("axis", Attribute::Int(1)), ("exclusive", Attribute::Int(0))];
-        let axis = net.b.constant(&Tensor::from_i64(&[], &[1]));
-        net.node("CumSum", &[&y, &axis], &attributes[1..])
+        net.node("MeanVarianceNormalization", &[&y], &[("axes", ints(&[1]))])
     });
-    stays(&model, "CumSum_3: there is no coupling rule for CumSum");
+    stays(&model, "MeanVarianceNormalization_3: there is no coupling rule for MeanVarianceNormalization");
 }
 
 #[test]
-fn a_softmax_keeps_the_axis_that_it_runs_over() {
-    stays(&around(|net, y| net.node("Softmax", &[&y], &[])), "a softmax runs over this axis");
-}
-
-#[test]
-fn a_layer_normalisation_keeps_the_axis_that_it_runs_over() {
+fn a_running_sum_keeps_its_axis() {
     let model = around(|net, y| {
+        let axis = net.b.constant(&Tensor::from_i64(&[], &[1]));
+        net.node("CumSum", &[&y, &axis], &[])
+    });
+    stays(&model, "each element depends on those before it");
+}
+
+#[test]
+fn axes_that_are_normalised_over_stay_where_the_user_wants_it() {
+    let softmax = around(|net, y| net.node("Softmax", &[&y], &[]));
+    let layer_norm = around(|net, y| {
         let (scale, bias) = (net.positive("scale", &[8]), net.weight("shift", &[8]));
         net.node("LayerNormalization", &[&y, &scale, &bias], &[])
     });
-    stays(&model, "a mean and variance run over this axis");
+    let mean = around(|net, y| {
+        let mean = net.node("ReduceMean", &[&y], &[("axes", ints(&[1]))]);
+        net.node("Sub", &[&y, &mean], &[])
+    });
+    for model in [softmax, layer_norm, mean] {
+        let spec = PruneSpec { keep_normalized: true, target: Target::ChannelsRemoved(0.2), ..half() };
+        let kept = prune(&model, &spec, 1, &|_| {}).unwrap();
+        assert_eq!((shape(&kept, "a")[0], shape(&kept, "first")[0] < 6), (8, true));
+        assert!(reason(&kept, "a", 0).contains("it is normalised over this axis"), "{}", reason(&kept, "a", 0));
+        assert!(shape(&certified(&model), "a")[0] < 8);
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod channels;
 mod joined;
 mod left_alone;
 mod mutations;
+mod normalised;
+mod recurrent;
 mod regrouped;
 mod unstructured;
 

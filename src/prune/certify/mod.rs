@@ -8,13 +8,13 @@
 mod compare;
 mod draws;
 mod engines;
+mod normalised;
 mod reference;
 mod scramble;
 mod tails;
 mod verified;
 
 use compare::Difference;
-pub use reference::is_maskable_reduction;
 
 use crate::cost::ExampleShapes;
 use crate::engine::EngineError;

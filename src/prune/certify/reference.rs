@@ -1,8 +1,9 @@
 //! The masked original: every removed index is set to nothing where it is consumed.
 //!
-//! Masks stand before each contraction. A reduction over an axis that loses indices is made to leave them out: a mean
-//! divides by what is kept, a maximum does not see them. Everything else works element by element, so that what a removed
-//! index holds before it is consumed does not matter.
+//! Masks stand before each contraction. A reduction or softmax over an axis that loses indices is made to leave them out: a
+//! mean divides by what is kept, a maximum does not see them; normalisations are written out as reductions
+//! ([`super::normalised`]). Everything else works element by element, so that what a removed index holds before it is
+//! consumed does not matter.
 
 use std::collections::HashMap;
 
@@ -17,19 +18,14 @@ use crate::prune::surgery::Tailor;
 /// The operator set from which `Where` is there. Below it masks multiply.
 const OPSET_OF_WHERE: i64 = 9;
 
-/// Whether a reduction over an axis that loses indices has a masked form.
-pub fn is_maskable_reduction(op_type: &str) -> bool {
-    fill_of(op_type).is_some()
-}
-
-/// What stands for a removed element, so that the reduction does not see it. The bounds are finite: they have to survive
-/// multiplication, and no activation reaches them.
-fn fill_of(op_type: &str) -> Option<f32> {
+/// What stands for a removed element, so that what runs over its axis does not see it. The bounds are finite: they have to
+/// survive multiplication, and no activation reaches them.
+fn fill_of(op_type: &str) -> f32 {
     match op_type {
-        "ReduceL1" | "ReduceL2" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare" => Some(0.0),
-        "ReduceMax" => Some(-3.0e38),
-        "ReduceMin" => Some(3.0e38),
-        _ => None,
+        "Hardmax" | "LogSoftmax" | "ReduceLogSumExp" | "ReduceMax" | "Softmax" => -3.0e38,
+        "ReduceMin" => 3.0e38,
+        "ReduceProd" => 1.0,
+        _ => 0.0,
     }
 }
 
@@ -46,10 +42,12 @@ pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model 
     };
     let mut nodes = Vec::with_capacity(graph.proto.node.len());
     for (index, node) in graph.proto.node.iter().enumerate() {
+        if masks.normalise(index, node, &mut nodes).is_some() {
+            continue;
+        }
         let mut node = node.clone();
-        let slots = consumed(&graph, &node);
-        let fill = fill_of(node.op_type()).unwrap_or(0.0);
-        for slot in slots {
+        let fill = fill_of(node.op_type());
+        for slot in consumed(&graph, &node) {
             let masked = masks.mask(index, slot, &node, fill, &mut nodes);
             if let Some(name) = masked {
                 node.input[slot] = name;
@@ -68,27 +66,29 @@ pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model 
     reference
 }
 
-/// The inputs of a node at which indices are summed away. Of a product of two constants one side is enough.
+/// The inputs of a node at which indices are summed away. Of a product of two constants one side is enough; what a recurrent
+/// operator keeps of its hidden units is summed over with the recurrent weight.
 fn consumed(graph: &Graph<'_>, node: &NodeProto) -> Vec<usize> {
     if !node.operator_domain().is_empty() {
         return Vec::new();
     }
     let is_computed = |slot: &usize| node.input_name(*slot).is_some_and(|name| graph.constant(name).is_none());
     match node.op_type() {
-        "Conv" | "ConvTranspose" => vec![0],
-        "Gemm" | "MatMul" => {
-            let computed: Vec<usize> = [0, 1].into_iter().filter(is_computed).collect();
+        "Conv" | "ConvTranspose" | "Hardmax" | "LogSoftmax" | "LpNormalization" | "Softmax" => vec![0],
+        "Einsum" | "Gemm" | "MatMul" => {
+            let computed: Vec<usize> = (0..node.input.len().min(2)).filter(is_computed).collect();
             if computed.is_empty() { vec![0] } else { computed }
         }
-        op_type if is_maskable_reduction(op_type) => vec![0],
+        "GRU" | "LSTM" | "RNN" => vec![0, 2],
+        op_type if op_type.starts_with("Reduce") => vec![0],
         _ => Vec::new(),
     }
 }
 
-struct Masks<'m> {
-    tailor: &'m Tailor<'m>,
-    inferred: &'m Inferred,
-    opset: i64,
+pub(super) struct Masks<'m> {
+    pub(super) tailor: &'m Tailor<'m>,
+    pub(super) inferred: &'m Inferred,
+    pub(super) opset: i64,
     /// Whether initializers have to be listed among the inputs.
     listed: bool,
     /// Masked tensors by their position in the coupling and what fills them.
@@ -107,29 +107,47 @@ impl Masks<'_> {
         nodes: &mut Vec<NodeProto>,
     ) -> Option<String> {
         let name = node.input_name(slot)?.to_owned();
-        let layout = self.tailor.input_layout(index, slot)?;
+        let kept = self.kept(index, slot)?;
         let key = (self.tailor.input_tensor(index, slot)?, fill.to_bits());
         if let Some(made) = self.made.get(&key) {
             return Some(made.clone());
         }
         let dtype = self.inferred.dtype(&name)?;
-        let mut current = name.clone();
-        for (axis, axis_layout) in layout.iter().enumerate() {
-            let Some(kept) = self.tailor.kept_of(axis_layout).filter(|kept| kept.iter().any(|kept| !kept)) else {
-                continue;
-            };
-            let mut shape = vec![1; layout.len()];
-            shape[axis] = kept.len();
-            let masked = format!("{name}_masked_{slot}_{index}_{axis}");
+        let masked = self.filled(&name, &format!("{name}_{slot}_{index}"), &kept, dtype, fill, nodes)?;
+        self.made.insert(key, masked.clone());
+        Some(masked)
+    }
+
+    /// For each axis of an input the indices that stay, where it loses some; `None` where no axis does.
+    pub(super) fn kept(&self, index: NodeIndex, slot: usize) -> Option<Vec<Option<Vec<bool>>>> {
+        let loses = |axis| self.tailor.kept_of(axis).filter(|kept| kept.contains(&false));
+        let kept: Vec<_> = self.tailor.input_layout(index, slot)?.iter().map(loses).collect();
+        kept.iter().any(Option::is_some).then_some(kept)
+    }
+
+    /// A value with the indices that do not stay filled, axis by axis; `None` where its type cannot be.
+    pub(super) fn filled(
+        &mut self,
+        name: &str,
+        stem: &str,
+        kept: &[Option<Vec<bool>>],
+        dtype: DataType,
+        fill: f32,
+        nodes: &mut Vec<NodeProto>,
+    ) -> Option<String> {
+        let mut current = name.to_owned();
+        for (axis, kept_here) in kept.iter().enumerate().filter_map(|(axis, of)| Some((axis, of.as_ref()?))) {
+            let mut shape = vec![1; kept.len()];
+            shape[axis] = kept_here.len();
+            let masked = format!("{stem}_masked_{axis}");
             if self.opset >= OPSET_OF_WHERE {
-                let mask =
-                    Tensor { dtype: DataType::Bool, shape, data: kept.iter().map(|kept| u8::from(*kept)).collect() };
-                let mask = self.constant(&format!("{masked}_kept"), &mask);
+                let data = kept_here.iter().map(|kept| u8::from(*kept)).collect();
+                let mask = self.constant(&format!("{masked}_kept"), &Tensor { dtype: DataType::Bool, shape, data });
                 let fill = self.constant(&format!("{masked}_fill"), &floats(dtype, &[], &[fill])?);
                 nodes.push(plain("Where", &[&mask, &current, &fill], &masked));
             } else {
-                let factors: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
-                let fills: Vec<f32> = kept.iter().map(|kept| if *kept { 0.0 } else { fill }).collect();
+                let factors: Vec<f32> = kept_here.iter().map(|kept| f32::from(u8::from(*kept))).collect();
+                let fills: Vec<f32> = kept_here.iter().map(|kept| if *kept { 0.0 } else { fill }).collect();
                 let factors = self.constant(&format!("{masked}_kept"), &floats(dtype, &shape, &factors)?);
                 let fills = self.constant(&format!("{masked}_fill"), &floats(dtype, &shape, &fills)?);
                 nodes.push(plain("Mul", &[&current, &factors], &format!("{masked}_zeroed")));
@@ -137,10 +155,6 @@ impl Masks<'_> {
             }
             current = masked;
         }
-        if current == name {
-            return None;
-        }
-        self.made.insert(key, current.clone());
         Some(current)
     }
 
@@ -175,7 +189,7 @@ impl Masks<'_> {
         Some(plain("Mul", &[&raw, &factor], &output))
     }
 
-    fn constant(&mut self, name: &str, tensor: &Tensor) -> String {
+    pub(super) fn constant(&mut self, name: &str, tensor: &Tensor) -> String {
         self.added.initializer.push(tensor.to_proto(name));
         if self.listed {
             let shape: Vec<_> = tensor.shape.iter().map(|size| (*size).into()).collect();
@@ -186,11 +200,11 @@ impl Masks<'_> {
 }
 
 /// Numbers in a floating type; `None` for other types, whose values are never masked.
-fn floats(dtype: DataType, shape: &[usize], values: &[f32]) -> Option<Tensor> {
+pub(super) fn floats(dtype: DataType, shape: &[usize], values: &[f32]) -> Option<Tensor> {
     Tensor { dtype, shape: Vec::new(), data: bytes::Bytes::new() }.with_f32(shape, values).ok()
 }
 
-fn plain(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(super) fn plain(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         name: Some(format!("{op_type}_{output}")),
         op_type: Some(op_type.to_owned()),

@@ -61,11 +61,16 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
     let used = graph.uses(name).iter().find_map(|used| Some((used.node, used.slot?)))?;
     let node = graph.node(used.0);
     let values: Vec<f32> = if is_contracted(graph, used.0, used.1) {
-        let outputs =
-            if node.is("MatMul") || node.is("Gemm") { *tensor.shape.last()? } else { *tensor.shape.first()? };
+        let outputs = match node.op_type() {
+            "Gemm" | "MatMul" => *tensor.shape.last()?,
+            "GRU" | "LSTM" | "RNN" => tensor.shape.iter().take(2).product(),
+            _ => *tensor.shape.first()?,
+        };
         let scale = (2.0 / (tensor.len() / outputs.max(1)).max(1) as f32).sqrt();
         (0..tensor.len()).map(|_| normal(rng) * scale).collect()
-    } else if node.is("BatchNormalization") && matches!(used.1, 1 | 4) {
+    } else if node.is("Gather") && used.1 == 0 {
+        (0..tensor.len()).map(|_| normal(rng)).collect()
+    } else if node.op_type().ends_with("Normalization") && matches!(used.1, 1 | 4) {
         (0..tensor.len()).map(|_| rng.random_range(0.5..1.5)).collect()
     } else if matches!(
         node.op_type(),
@@ -73,7 +78,12 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
             | "ConvTranspose"
             | "Gemm"
             | "BatchNormalization"
+            | "GroupNormalization"
+            | "GRU"
             | "InstanceNormalization"
+            | "LayerNormalization"
+            | "LSTM"
+            | "RNN"
             | "Add"
             | "Sub"
             | "Mul"

@@ -131,6 +131,8 @@ pub struct Wishes {
     /// Names of nodes (their outputs stay) and initializers (all their axes stay).
     pub exclude: GlobSet,
     pub holds: Vec<Hold>,
+    /// Whether axes that a mean, a norm or a softmax runs over stay.
+    pub keep_normalised: bool,
 }
 
 /// Derives the coupling of a model's main graph.
@@ -144,6 +146,7 @@ pub fn couple(
     wishes: &Wishes,
 ) -> Result<Coupling, TooManyIndices> {
     let mut relations = Relations::new(model, graph, inferred);
+    relations.keep_normalised = wishes.keep_normalised;
     freeze_borders(&mut relations);
     freeze_wishes(&mut relations, wishes);
     for index in 0..graph.proto.node.len() {

@@ -66,6 +66,8 @@ pub struct Relations<'g> {
     pub picks: Vec<Pick>,
     pub freezes: Vec<Freeze>,
     pub counts: Vec<CountedBy>,
+    /// Whether axes that statistics run over stay.
+    pub keep_normalised: bool,
 }
 
 impl<'g> Relations<'g> {
@@ -82,6 +84,7 @@ impl<'g> Relations<'g> {
             picks: Vec::new(),
             freezes: Vec::new(),
             counts: Vec::new(),
+            keep_normalised: false,
         };
         for info in graph.fed_inputs() {
             let id = relations.add(info.name(), None);

@@ -175,6 +175,14 @@ impl<'r, 'g> Site<'r, 'g> {
         }
     }
 
+    /// Statistics, a norm or a softmax run over axes. Removing indices then is another function than setting them to zero,
+    /// which the certificate knows; where the user wants such axes kept, they stay.
+    pub fn normalised(&mut self, axes: &[FactorId]) {
+        if self.relations.keep_normalised {
+            self.freeze_all(axes, "it is normalised over this axis, and `keep_normalized` is set");
+        }
+    }
+
     /// An axis that no tensor has: a part of one that does.
     pub fn part(&mut self, size: Dim) -> FactorId {
         self.relations.part(size)

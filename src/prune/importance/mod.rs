@@ -162,7 +162,8 @@ pub fn is_contracted(graph: &Graph<'_>, node: usize, slot: usize) -> bool {
     match node.op_type() {
         _ if !node.operator_domain().is_empty() => false,
         "Conv" | "ConvTranspose" | "Gemm" => slot == 1,
-        "MatMul" => true,
+        "Einsum" | "MatMul" => true,
+        "GRU" | "LSTM" | "RNN" => matches!(slot, 1 | 2),
         _ => false,
     }
 }

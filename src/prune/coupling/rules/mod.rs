@@ -8,6 +8,8 @@ mod joining;
 mod normalization;
 mod padding;
 mod pooling;
+mod positions;
+mod recurrent;
 mod reduction;
 mod reshaping;
 mod shape;
@@ -32,6 +34,8 @@ pub static RULES: LazyLock<HashMap<&'static str, Rule>> = LazyLock::new(|| {
         normalization::RULES,
         padding::RULES,
         pooling::RULES,
+        positions::RULES,
+        recurrent::RULES,
         reduction::RULES,
         reshaping::RULES,
         shape::RULES,
@@ -72,6 +76,10 @@ mod tests {
             normalization::RULES,
             padding::RULES,
             pooling::RULES,
+            positions::RULES,
+            recurrent::RULES,
+        positions::RULES,
+        recurrent::RULES,
             reduction::RULES,
             reshaping::RULES,
             shape::RULES,

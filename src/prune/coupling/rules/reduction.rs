@@ -16,7 +16,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("ReduceSumSquare", reduce),
 ];
 
-/// Over the given axes, or all; an axis that is reduced may be cut where the masked reference can leave elements out.
+/// Over the given axes, or all.
 fn reduce(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let axes = site.numbers_from("axes", 1)?.unwrap_or_default();
@@ -27,14 +27,11 @@ fn reduce(site: &mut Site<'_, '_>) -> Ruling {
     let reduced = axes.iter().map(|axis| Site::axis(*axis, x.len())).collect::<Result<Vec<_>, _>>()?;
     let is_reduced = |axis: usize| axes.is_empty() || reduced.contains(&axis);
     let keep = site.node().int("keepdims").unwrap_or(1) != 0;
-    let maskable = crate::prune::certify::is_maskable_reduction(site.node().op_type());
     let mut at = 0;
     for (axis, from) in x.iter().enumerate() {
         if is_reduced(axis) {
             at += usize::from(keep);
-            if !maskable {
-                site.freeze(*from, "it is reduced in a way that cannot leave elements out");
-            }
+            site.normalised(&[*from]);
         } else {
             let to = *y.get(at).ok_or("the ranks do not fit")?;
             site.same(*from, to);

@@ -1,0 +1,115 @@
+//! Axes that statistics run over: the reference leaves out what is removed.
+
+use super::*;
+
+/// Two convolutions with a normalisation of eight channels between them, and its cut by half.
+fn between_convolutions(opset: i64, rest: impl FnOnce(&mut Net, String) -> String) -> Pruned {
+    let mut net = Net::new();
+    let x = net.input(&[3, 6, 6]);
+    let y = net.conv("a", &x, 3, 8);
+    let y = rest(&mut net, y);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.conv("b", &y, 8, 2);
+    prune_anywhere(&net.finish_in(&y, &[2, 6, 6], opset))
+}
+
+/// As [`certified`], where tract may decline an operator.
+fn prune_anywhere(model: &Model) -> Pruned {
+    let pruned = prune(model, &half(), 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!pruned.report.certificate.vacuous_on_own_weights);
+    pruned
+}
+
+#[test]
+fn the_residual_stream_of_a_transformer_is_cut_through_its_normalisations() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let stream = net.dense("a", &x, 4, 8);
+    let (scale, shift) = (net.positive("scale", &[8]), net.weight("shift", &[8]));
+    let y = net.node("LayerNormalization", &[&stream, &scale, &shift], &[("axis", Attribute::Int(1))]);
+    let y = net.dense("up", &y, 8, 12);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.dense("down", &y, 12, 8);
+    let y = net.node("Add", &[&y, &stream], &[]);
+    let y = net.dense("head", &y, 8, 2);
+    let pruned = certified(&net.finish(&y, &[2]));
+    assert_eq!(
+        (shape(&pruned, "scale"), shape(&pruned, "down"), shape(&pruned, "head")),
+        (vec![4], vec![4, 6], vec![2, 4])
+    );
+}
+
+#[test]
+fn a_mean_square_normalisation_is_cut() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let scale = net.positive("scale", &[8]);
+    let y = net.node("RMSNormalization", &[&y, &scale], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    let pruned = prune_anywhere(&net.finish_in(&y, &[2], 23));
+    assert_eq!((shape(&pruned, "scale"), shape(&pruned, "b")), (vec![4], vec![2, 4]));
+}
+
+#[test]
+fn groups_of_channels_lose_the_same_positions_or_go_as_a_whole() {
+    for (opset, parameters) in [(21, 8), (18, 4)] {
+        let pruned = between_convolutions(opset, |net, y| {
+            let (scale, shift) = (net.positive("scale", &[parameters]), net.weight("shift", &[parameters]));
+            net.node("GroupNormalization", &[&y, &scale, &shift], &[("num_groups", Attribute::Int(4))])
+        });
+        let graph = pruned.model.graph();
+        let norm = graph.proto.node.iter().find(|node| node.is("GroupNormalization")).unwrap();
+        let groups = norm.int("num_groups").unwrap();
+        let channels = shape(&pruned, "a")[0];
+        assert!(channels < 8 && channels % groups == 0, "{channels} channels in {groups} groups");
+        assert_eq!(shape(&pruned, "scale"), [if opset < 21 { groups } else { channels }], "operator set {opset}");
+    }
+}
+
+#[test]
+fn group_normalisation_as_exporters_write_it_is_cut() {
+    let pruned = between_convolutions(17, |net, y| {
+        let (ones, zeros) = (net.positive("ones", &[2]), net.weight("zeros", &[2]));
+        let groups = net.numbers(&[0, 2, -1]);
+        let flat = net.node("Reshape", &[&y, &groups], &[]);
+        let normal = net.node("InstanceNormalization", &[&flat, &ones, &zeros], &[]);
+        let size = net.node("Shape", &[&y], &[]);
+        let normal = net.node("Reshape", &[&normal, &size], &[]);
+        let scale = net.positive("scale", &[8, 1, 1]);
+        net.node("Mul", &[&normal, &scale], &[])
+    });
+    let channels = shape(&pruned, "a")[0];
+    assert!(channels < 8 && channels % shape(&pruned, "ones")[0] == 0, "{channels}");
+    assert_eq!(shape(&pruned, "scale"), [channels, 1, 1]);
+}
+
+#[test]
+fn a_softmax_over_channels_shares_among_those_that_are_left() {
+    for opset in [12, 17] {
+        let pruned = between_convolutions(opset, |net, y| {
+            let pooled = net.node("GlobalAveragePool", &[&y], &[]);
+            let weights = net.node("Softmax", &[&pooled], &[("axis", Attribute::Int(1))]);
+            net.node("Mul", &[&y, &weights], &[])
+        });
+        assert_eq!(shape(&pruned, "a")[0], 4, "operator set {opset}");
+    }
+}
+
+#[test]
+fn division_by_the_norm_of_the_channels_is_cut() {
+    let pruned = between_convolutions(17, |net, y| net.node("LpNormalization", &[&y], &[("axis", Attribute::Int(1))]));
+    assert_eq!(shape(&pruned, "a")[0], 4);
+}
+
+#[test]
+fn logarithms_of_sums_and_products_leave_out_what_is_removed() {
+    for op_type in ["ReduceLogSumExp", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceL2"] {
+        let pruned = between_convolutions(17, |net, y| {
+            let reduced = net.node(op_type, &[&y], &[("axes", ints(&[1]))]);
+            let reduced = net.node("Tanh", &[&reduced], &[]);
+            net.node("Mul", &[&y, &reduced], &[])
+        });
+        assert_eq!(shape(&pruned, "a")[0], 4, "{op_type}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Normalisations of the masked original, written out: mean and variance over the indices that stay.
+//!
+//! `mean = Σ kept x ÷ count of kept`, where a mean over all with zeros at the removed ones is corrected by all ÷ kept; the
+//! same for squares of the distances from it. Half precision is computed in single.
+
+use super::reference::{Masks, floats, plain};
+use crate::onnx::attribute::Attribute;
+use crate::onnx::dtype::DataType;
+use crate::onnx::graph::NodeIndex;
+use crate::onnx::proto::NodeProto;
+use crate::onnx::tensor::Tensor;
+
+/// The operator set from which reductions take their axes as an input.
+const OPSET_OF_AXES_INPUT: i64 = 18;
+
+/// What a normalisation does, in common terms.
+struct Normalisation {
+    /// Groups that the channels are divided into, each with statistics of its own; `None` where the axes are as they are.
+    groups: Option<i64>,
+    /// Axes that the statistics run over, after the division into groups.
+    over: std::ops::Range<usize>,
+    /// Whether the mean is subtracted.
+    centred: bool,
+    epsilon: f32,
+}
+
+fn described(node: &NodeProto, rank: usize) -> Option<Normalisation> {
+    let epsilon = node.float("epsilon").unwrap_or(1e-5);
+    let axis = node.int("axis").unwrap_or(-1).rem_euclid(rank.max(1) as i64) as usize;
+    let over_last = |centred| Normalisation { groups: None, over: axis..rank, centred, epsilon };
+    match node.op_type() {
+        _ if !node.operator_domain().is_empty() => None,
+        "LayerNormalization" => Some(over_last(true)),
+        "RMSNormalization" | "SimplifiedLayerNormalization" => Some(over_last(false)),
+        "InstanceNormalization" => Some(Normalisation { groups: None, over: 2..rank, centred: true, epsilon }),
+        "GroupNormalization" => {
+            Some(Normalisation { groups: Some(node.int("num_groups")?), over: 2..3, centred: true, epsilon })
+        }
+        _ => None,
+    }
+}
+
+impl Masks<'_> {
+    /// Writes out a normalisation whose input loses indices that its statistics run over; `None` leaves the node as it is.
+    pub(super) fn normalise(&mut self, index: NodeIndex, node: &NodeProto, nodes: &mut Vec<NodeProto>) -> Option<()> {
+        let rank = self.tailor.input_layout(index, 0)?.len();
+        let what = described(node, rank)?;
+        let kept = self.kept(index, 0)?;
+        let touched = match what.groups {
+            Some(_) => kept[1..].iter().any(Option::is_some),
+            None => kept[what.over.clone()].iter().any(Option::is_some),
+        };
+        if !touched {
+            return None;
+        }
+        let (input, output) = (node.input_name(0)?, node.output.first()?);
+        let dtype = self.inferred.dtype(input)?;
+        let stem = format!("{output}_written_out");
+        let mut writer = Writer { stem: &stem, count: 0, nodes };
+        // Statistics of 16-bit numbers are taken in 32 bits.
+        let x = if dtype == DataType::Float { input.to_owned() } else { writer.cast(input, DataType::Float) };
+        let masked = self.filled(&x, &format!("{stem}_x"), &kept, DataType::Float, 0.0, writer.nodes)?;
+        let axes: Vec<i64> = what.over.clone().map(|axis| axis as i64).collect();
+        // Within a group the same number of positions stays in each, so that one correction serves all.
+        let all_by_kept: f64 = match what.groups {
+            None => kept[what.over].iter().flatten().map(|kept| all_by_kept(kept)).product(),
+            Some(groups) => {
+                let places: f64 = kept[2..].iter().flatten().map(|kept| all_by_kept(kept)).product();
+                places * kept[1].as_ref().map_or(1.0, |kept| all_by_kept_in_group(kept, groups as usize))
+            }
+        };
+        let factor =
+            self.constant(&format!("{stem}_all_by_kept"), &floats(DataType::Float, &[], &[all_by_kept as f32])?);
+        let reduced = self.opset >= OPSET_OF_AXES_INPUT;
+        let axes_input =
+            reduced.then(|| self.constant(&format!("{stem}_axes"), &Tensor::from_i64(&[axes.len()], &axes)));
+        let mean = |writer: &mut Writer<'_>, of: &str| {
+            let mut node = plain("ReduceMean", &[of], &writer.fresh());
+            match &axes_input {
+                Some(input) => node.input.push(input.clone()),
+                None => node.set_attribute("axes", Attribute::Ints(axes.clone())),
+            }
+            let of_all = writer.push(node);
+            writer.op("Mul", &[&of_all, &factor])
+        };
+        let grouped = match what.groups {
+            None => masked.clone(),
+            Some(groups) => {
+                let shape = self.constant(&format!("{stem}_groups"), &Tensor::from_i64(&[3], &[0, groups, -1]));
+                writer.op("Reshape", &[&masked, &shape])
+            }
+        };
+        let mut distance = grouped.clone();
+        if what.centred {
+            let mean = mean(&mut writer, &grouped);
+            distance = writer.op("Sub", &[&grouped, &mean]);
+        }
+        // What is removed is no distance away from the mean.
+        let back = |writer: &mut Writer<'_>, value: &str| match what.groups {
+            None => value.to_owned(),
+            Some(_) => {
+                let shape = writer.op("Shape", &[&masked]);
+                writer.op("Reshape", &[value, &shape])
+            }
+        };
+        let flat = back(&mut writer, &distance);
+        let flat = self.filled(&flat, &format!("{stem}_distance"), &kept, DataType::Float, 0.0, writer.nodes)?;
+        let square = writer.op("Mul", &[&flat, &flat]);
+        let square = match what.groups {
+            None => square,
+            Some(groups) => {
+                let shape = self.constant(&format!("{stem}_groups_again"), &Tensor::from_i64(&[3], &[0, groups, -1]));
+                writer.op("Reshape", &[&square, &shape])
+            }
+        };
+        let variance = mean(&mut writer, &square);
+        let epsilon = self.constant(&format!("{stem}_epsilon"), &floats(DataType::Float, &[], &[what.epsilon])?);
+        let variance = writer.op("Add", &[&variance, &epsilon]);
+        let deviation = writer.op("Sqrt", &[&variance]);
+        let normal = writer.op("Div", &[&distance, &deviation]);
+        let normal = self.affine_of_groups(node, &normal, what.groups, &mut writer);
+        let normal = back(&mut writer, &normal);
+        let mut y = if dtype == DataType::Float { normal } else { writer.cast(&normal, dtype) };
+        if !self.scales_groups(node) {
+            for (slot, op_type) in [(1, "Mul"), (2, "Add")] {
+                if let Some(parameter) = node.input_name(slot) {
+                    let parameter = self.spread(node, slot, rank, &mut writer).unwrap_or_else(|| parameter.to_owned());
+                    y = writer.op(op_type, &[&y, &parameter]);
+                }
+            }
+        }
+        writer.nodes.push(plain("Identity", &[&y], output));
+        Some(())
+    }
+
+    /// Whether scale and bias hold one number a group.
+    fn scales_groups(&self, node: &NodeProto) -> bool {
+        node.op_type() == "GroupNormalization" && self.opset < 21
+    }
+
+    fn affine_of_groups(
+        &mut self,
+        node: &NodeProto,
+        normal: &str,
+        groups: Option<i64>,
+        writer: &mut Writer<'_>,
+    ) -> String {
+        if groups.is_none() || !self.scales_groups(node) {
+            return normal.to_owned();
+        }
+        let shape = self.constant(&format!("{}_one_a_group", writer.stem), &Tensor::from_i64(&[3], &[1, -1, 1]));
+        let mut y = normal.to_owned();
+        for (slot, op_type) in [(1, "Mul"), (2, "Add")] {
+            if let Some(parameter) = node.input_name(slot) {
+                let parameter = writer.op("Reshape", &[parameter, &shape]);
+                let parameter = writer.cast(&parameter, DataType::Float);
+                y = writer.op(op_type, &[&y, &parameter]);
+            }
+        }
+        y
+    }
+
+    /// A parameter with one number a channel, in the shape in which it broadcasts; `None` for others.
+    fn spread(&mut self, node: &NodeProto, slot: usize, rank: usize, writer: &mut Writer<'_>) -> Option<String> {
+        if !matches!(node.op_type(), "InstanceNormalization" | "GroupNormalization") {
+            return None;
+        }
+        let mut shape = vec![1; rank];
+        shape[1] = -1;
+        let shape = self.constant(&format!("{}_shape_{slot}", writer.stem), &Tensor::from_i64(&[rank], &shape));
+        Some(writer.op("Reshape", &[node.input_name(slot)?, &shape]))
+    }
+}
+
+fn all_by_kept(kept: &[bool]) -> f64 {
+    kept.len() as f64 / kept.iter().filter(|kept| **kept).count().max(1) as f64
+}
+
+/// The same for the positions within a group, read off the first group that is kept.
+fn all_by_kept_in_group(kept: &[bool], groups: usize) -> f64 {
+    let within = kept.len() / groups.max(1);
+    kept.chunks(within.max(1)).find(|group| group.contains(&true)).map_or(1.0, all_by_kept)
+}
+
+/// Adds nodes with names of their own.
+struct Writer<'w> {
+    stem: &'w str,
+    count: usize,
+    nodes: &'w mut Vec<NodeProto>,
+}
+
+impl Writer<'_> {
+    fn fresh(&mut self) -> String {
+        self.count += 1;
+        format!("{}_{}", self.stem, self.count)
+    }
+
+    fn push(&mut self, node: NodeProto) -> String {
+        let output = node.output[0].clone();
+        self.nodes.push(node);
+        output
+    }
+
+    fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
+        let output = self.fresh();
+        self.push(plain(op_type, inputs, &output))
+    }
+
+    fn cast(&mut self, input: &str, to: DataType) -> String {
+        let mut node = plain("Cast", &[input], &self.fresh());
+        node.set_attribute("to", Attribute::Int(i64::from(to.number())));
+        self.push(node)
+    }
+}
