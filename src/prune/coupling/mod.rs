@@ -99,6 +99,8 @@ pub struct Coupling {
     pub leaves: Vec<Leaf>,
     /// Attributes that hold the size of an axis.
     pub counts: Vec<(NodeIndex, &'static str, Axis)>,
+    /// Inputs that read sizes as data; the numbers stay what they are.
+    pub fixed_numbers: Vec<(NodeIndex, usize)>,
     /// The unit of every index, or [`NO_UNIT`].
     pub unit_of: Vec<u32>,
     pub units: Vec<Unit>,

@@ -66,6 +66,8 @@ pub struct Relations<'g> {
     pub picks: Vec<Pick>,
     pub freezes: Vec<Freeze>,
     pub counts: Vec<CountedBy>,
+    /// Inputs that read sizes as data, known ones, which stay what they are.
+    pub fixed_numbers: Vec<(NodeIndex, usize)>,
     /// Whether axes that statistics run over stay.
     pub keep_normalised: bool,
 }
@@ -84,6 +86,7 @@ impl<'g> Relations<'g> {
             picks: Vec::new(),
             freezes: Vec::new(),
             counts: Vec::new(),
+            fixed_numbers: Vec::new(),
             keep_normalised: false,
         };
         for info in graph.fed_inputs() {

@@ -1,7 +1,8 @@
 //! Which sizes are used as data: a size that scales attention or counts a mean must not change behind its user's back.
 //!
 //! Follows the elements of shape values from `Shape` to their users. Where they end as a shape, a bound or a pad, the
-//! surgery sees to it that they come out right; where they end anywhere else, the axes that they are sizes of are frozen.
+//! surgery sees to it that they come out right. Where they end anywhere else, they go on being what they were: numbers that
+//! are known are written down as constants, and the axes that other numbers are sizes of are frozen.
 
 use std::collections::HashMap;
 
@@ -17,7 +18,7 @@ type Elements = Vec<Vec<FactorId>>;
 /// Elements above which a value is followed as a whole.
 const MAX_ELEMENTS: usize = 1024;
 
-/// Freezes the axes whose sizes are used as data.
+/// Fixes the numbers that are sizes and are used as data, or freezes the axes that they are sizes of.
 pub fn pin_sizes_used_as_data(relations: &mut Relations<'_>) {
     let graph = relations.graph;
     let mut known: HashMap<&str, Elements> = HashMap::new();
@@ -25,7 +26,7 @@ pub fn pin_sizes_used_as_data(relations: &mut Relations<'_>) {
         let outputs = if node.is("Shape") || node.is("Size") {
             Some(source(relations, index, node))
         } else {
-            follow(relations, node, &known)
+            follow(relations, index, node, &known)
         };
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             if let Some(elements) = &outputs
@@ -75,7 +76,12 @@ fn is_shape_parameter(node: &NodeProto, slot: usize) -> bool {
 }
 
 /// The elements of a node's output, where it computes with sizes; pins them where it uses them as data.
-fn follow<'g>(relations: &mut Relations<'g>, node: &'g NodeProto, known: &HashMap<&str, Elements>) -> Option<Elements> {
+fn follow<'g>(
+    relations: &mut Relations<'g>,
+    index: NodeIndex,
+    node: &'g NodeProto,
+    known: &HashMap<&str, Elements>,
+) -> Option<Elements> {
     let slots: Vec<usize> = (0..node.input.len())
         .filter(|slot| known.contains_key(node.input[*slot].as_str()) && !is_shape_parameter(node, *slot))
         .collect();
@@ -92,14 +98,14 @@ fn follow<'g>(relations: &mut Relations<'g>, node: &'g NodeProto, known: &HashMa
         axes
     };
     if !integral || !node.operator_domain().is_empty() || matches!(node.op_type(), "Range" | "Gather" if slots != [0]) {
-        pin(relations, all(&slots).iter(), &node.label());
+        fix(relations, (index, node), &slots, &all(&slots));
         return None;
     }
     let count = relations.inferred.dims(output).and_then(|dims| {
         dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(usize::try_from(dim.as_known()?).ok()?))
     });
     let Some(count) = count.filter(|count| *count <= MAX_ELEMENTS) else {
-        pin(relations, all(&slots).iter(), &node.label());
+        fix(relations, (index, node), &slots, &all(&slots));
         return None;
     };
     Some(moved(relations, node, known, count).unwrap_or_else(|| vec![all(&slots); count]))
@@ -144,6 +150,21 @@ fn moved(
         _ => return None,
     };
     (moved.len() == count).then_some(moved)
+}
+
+/// Numbers that a node uses as data stay what they are: as constants where they are known, by freezing what they count
+/// where they are not.
+fn fix(relations: &mut Relations<'_>, (index, node): (NodeIndex, &NodeProto), slots: &[usize], axes: &[FactorId]) {
+    let is_known = |slot: &usize| {
+        let name = &node.input[*slot];
+        relations.inferred.dtype(name) == Some(DataType::Int64)
+            && relations.inferred.value(name).is_some_and(|value| value.known().is_some())
+    };
+    if slots.iter().all(is_known) {
+        relations.fixed_numbers.extend(slots.iter().map(|slot| (index, *slot)));
+    } else {
+        pin(relations, axes.iter(), &node.label());
+    }
 }
 
 fn pin<'a>(relations: &mut Relations<'_>, axes: impl Iterator<Item = &'a FactorId>, operator: &str) {

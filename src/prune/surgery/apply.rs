@@ -72,7 +72,7 @@ fn rewrite_numbers(original: &Graph<'_>, cut: &mut Model, change: &NumbersRewrit
             let tensor = tensor.map_err(|source| SurgeryError::Tensor { tensor: name.clone(), source })?;
             (tensor.dtype, tensor.shape)
         }
-        None => (DataType::Int64, vec![change.elements.len()]),
+        None => (DataType::Int64, change.shape.clone().unwrap_or_else(|| vec![change.elements.len()])),
     };
     let data: Bytes = match dtype {
         DataType::Int32 => change.elements.iter().flat_map(|element| (*element as i32).to_le_bytes()).collect(),

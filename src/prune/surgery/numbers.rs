@@ -109,7 +109,13 @@ impl Tailor<'_> {
             let mut taken = self.is_read_elsewhere(name) || rewritten < self.graph.uses(name).len();
             for (elements, uses) in kinds {
                 let becomes = if std::mem::replace(&mut taken, true) { fresh.after(name) } else { name.to_owned() };
-                numbers.push(NumbersRewrite { uses, was: Some(name.to_owned()), becomes, elements: elements.clone() });
+                numbers.push(NumbersRewrite {
+                    uses,
+                    was: Some(name.to_owned()),
+                    becomes,
+                    elements: elements.clone(),
+                    shape: None,
+                });
             }
         }
         let mut attributes = Vec::new();
@@ -121,7 +127,7 @@ impl Tailor<'_> {
                     attribute: (*attribute).to_owned(),
                     integers: integers.clone(),
                 }),
-                Whole::Input { node, slot, elements } => {
+                Whole::Input { node, slot, elements, shape } => {
                     let stem = self.graph.node(*node).output.first().map_or("numbers", String::as_str);
                     let becomes = fresh.after(stem);
                     numbers.push(NumbersRewrite {
@@ -129,6 +135,7 @@ impl Tailor<'_> {
                         was: None,
                         becomes,
                         elements: elements.clone(),
+                        shape: shape.clone(),
                     });
                 }
             }

@@ -62,6 +62,9 @@ pub struct NumbersRewrite {
     /// Name in the cut model.
     pub becomes: String,
     pub elements: Vec<i64>,
+    /// Shape of a constant that is new; one that was there keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<usize>>,
 }
 
 /// New integers of an attribute.

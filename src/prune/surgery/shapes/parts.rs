@@ -21,15 +21,13 @@ impl Visit<'_> {
             return;
         }
         if self.node.input_name(1).is_some() {
-            for (element, size) in sizes.into_iter().enumerate() {
-                if self.numbers_now(1).and_then(|numbers| numbers.get(element).copied().flatten()) != Some(size) {
-                    self.element(found, 1, element, size, (self.node.input_name(0).unwrap_or_default(), axis));
-                }
-            }
+            let data = self.node.input_name(0).unwrap_or_default();
+            let numbers = sizes.into_iter().map(|number| (number, (data.to_owned(), axis))).enumerate();
+            self.change_where_other(found, numbers);
         } else if self.tailor.opset < 13 {
             found.wholes.push(Whole::Attribute { node: self.index, attribute: "split", integers: Some(sizes) });
         } else {
-            found.wholes.push(Whole::Input { node: self.index, slot: 1, elements: sizes });
+            found.wholes.push(Whole::Input { node: self.index, slot: 1, elements: sizes, shape: None });
             if self.node.find_attribute("num_outputs").is_some() {
                 found.wholes.push(Whole::Attribute { node: self.index, attribute: "num_outputs", integers: None });
             }
@@ -46,6 +44,7 @@ impl Visit<'_> {
         let rank = layout.len() as i64;
         let axes = known(3).unwrap_or_else(|| (0..rank).collect());
         let mut wanted = pads.clone();
+        let mut changes = Vec::new();
         for (at, axis) in axes.iter().enumerate() {
             let axis = (if *axis < 0 { axis + rank } else { *axis }) as usize;
             let (before, after) = (pads[at], pads[at + axes.len()]);
@@ -59,15 +58,11 @@ impl Visit<'_> {
                 continue;
             };
             (wanted[at], wanted[at + axes.len()]) = (count(head), count(tail));
-            if attribute.is_none() {
-                for element in [at, at + axes.len()] {
-                    if self.numbers_now(1).and_then(|numbers| numbers.get(element).copied().flatten())
-                        != Some(wanted[element])
-                    {
-                        self.element(found, 1, element, wanted[element], (self.output(), axis));
-                    }
-                }
-            }
+            let hold = || (self.output().to_owned(), axis);
+            changes.extend([at, at + axes.len()].map(|element| (element, (wanted[element], hold()))));
+        }
+        if attribute.is_none() {
+            self.change_where_other(found, changes);
         }
         if attribute.is_some() && wanted != pads {
             let attribute = if self.tailor.opset < 2 { "paddings" } else { "pads" };

@@ -1,6 +1,6 @@
 //! The bounds of slices after a cut.
 
-use super::{Requirements, Visit, Whole};
+use super::{Change, Requirements, Visit, Whole};
 
 impl Visit<'_> {
     /// The kept range lies where the kept elements before it end.
@@ -24,6 +24,7 @@ impl Visit<'_> {
             (self.node.ints("starts").unwrap_or_default().to_vec(), self.node.ints("ends").unwrap_or_default().to_vec())
         });
         let mut changed = false;
+        let mut bounds = [Vec::new(), Vec::new()];
         for (at, axis) in axes.iter().enumerate() {
             let Some(axis) =
                 axis.map(|axis| if axis < 0 { axis + rank } else { axis }).and_then(|axis| usize::try_from(axis).ok())
@@ -60,8 +61,12 @@ impl Visit<'_> {
                 changed = true;
                 continue;
             }
-            self.bound(found, 1, at, new_start, size, (data, axis));
-            self.bound(found, 2, at, new_end, size, (data, axis));
+            let hold = (data.to_owned(), axis);
+            bounds[0].extend(self.bound(1, at, new_start, size, hold.clone()));
+            bounds[1].extend(self.bound(2, at, new_end, size, hold));
+        }
+        for (slot, changes) in [1, 2].into_iter().zip(bounds).filter(|(_, changes)| !changes.is_empty()) {
+            self.change(found, slot, changes);
         }
         if let Some((starts, ends)) = attributes.filter(|_| changed) {
             found.wholes.push(Whole::Attribute { node: self.index, attribute: "starts", integers: Some(starts) });
@@ -70,11 +75,9 @@ impl Visit<'_> {
     }
 
     /// A bound that already means the wanted position stays.
-    fn bound(&self, found: &mut Requirements, slot: usize, at: usize, wanted: i64, size: i64, hold: (&str, usize)) {
+    fn bound(&self, slot: usize, at: usize, wanted: i64, size: i64, hold: (String, usize)) -> Option<Change> {
         let clamp = |bound: i64| (if bound < 0 { bound.saturating_add(size) } else { bound }).clamp(-1, size);
         let now = self.numbers_now(slot).and_then(|numbers| numbers.get(at).copied().flatten());
-        if now.map(clamp) != Some(clamp(wanted)) {
-            self.element(found, slot, at, wanted, hold);
-        }
+        (now.map(clamp) != Some(clamp(wanted))).then_some(Change { element: at, number: wanted, hold })
     }
 }
