@@ -160,3 +160,23 @@ fn the_target_of_an_expansion_is_rewritten() {
     let checks = &pruned.report.certificate.checks;
     assert!(checks.iter().any(|check| check.engine == "onnxruntime" && check.error.is_some()), "{checks:?}");
 }
+
+#[test]
+fn a_size_read_off_an_axis_that_is_cut_otherwise_is_written_down() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let stream = net.dense("a", &x, 4, 8);
+    let wide = net.dense("wide", &stream, 8, 24);
+    // As `unflatten(-1, (3, stream.shape[-1]))`: two widths that happen to be equal, but are no one axis.
+    let size = net.node("Shape", &[&stream], &[]);
+    let at = net.numbers(&[1]);
+    let width = net.node("Gather", &[&size, &at], &[]);
+    let (batch, three) = (net.numbers(&[0]), net.numbers(&[3]));
+    let target = net.node("Concat", &[&batch, &three, &width], &[("axis", Attribute::Int(0))]);
+    let y = net.node("Reshape", &[&wide, &target], &[]);
+    let y = net.node("ReduceMean", &[&y], &[("axes", ints(&[1])), ("keepdims", Attribute::Int(0))]);
+    let y = net.dense("b", &y, 8, 2);
+    let pruned = certified(&net.finish(&y, &[2]));
+    assert!(shape(&pruned, "a")[0] < 8 && shape(&pruned, "wide")[0] < 24);
+    assert!(pruned.plan.unwrap().numbers.iter().any(|numbers| numbers.was.is_none()));
+}
