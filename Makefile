@@ -7,9 +7,10 @@ export ORT_DYLIB_PATH ?= $(CURDIR)/.secateur/lib/libonnxruntime.so.$(ORT_VERSION
 export SECATEUR_ONNX_PIP ?= $(CURDIR)/.secateur/onnx-1.23.2
 BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/secateur
 export CARGO_TERM_COLOR ?= auto
+DATA := $(or $(SECATEUR_DATA),../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fmt clippy doc deny openapi openapi-drift sqlx sqlx-drift bench
+.PHONY: help setup build demo test check fmt clippy doc deny openapi openapi-drift sqlx sqlx-drift zoo bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,11 @@ sqlx: ## check the SQL against a real schema and write .sqlx anew
 
 sqlx-drift:
 	@scripts/sqlx.sh --check
+
+zoo: setup ## prune every model of ../shared/data (or SECATEUR_DATA) and write docs/zoo.md
+	cargo build --locked --example zoo
+	$(or $(CARGO_TARGET_DIR),target)/debug/examples/zoo 0.5 $(DATA)/zoo $(DATA)/real > docs/zoo.md.new
+	mv docs/zoo.md.new docs/zoo.md
 
 bench: setup ## run the benchmarks (see benches/README.md)
 	cargo bench --locked

@@ -96,12 +96,12 @@ impl Masks<'_> {
             distance = writer.op("Sub", &[&grouped, &mean]);
         }
         // What is removed is no distance away from the mean.
-        let back = |writer: &mut Writer<'_>, value: &str| match what.groups {
-            None => value.to_owned(),
-            Some(_) => {
-                let shape = writer.op("Shape", &[&masked]);
-                writer.op("Reshape", &[value, &shape])
+        let back = |writer: &mut Writer<'_>, value: &str| {
+            if what.groups.is_none() {
+                return value.to_owned();
             }
+            let shape = writer.op("Shape", &[&masked]);
+            writer.op("Reshape", &[value, &shape])
         };
         let flat = back(&mut writer, &distance);
         let flat = self.filled(&flat, &format!("{stem}_distance"), &kept, DataType::Float, 0.0, writer.nodes)?;
