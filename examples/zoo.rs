@@ -83,7 +83,7 @@ fn cut(model: &Model, spec: &PruneSpec) -> Result<(f64, Pruned), Failure> {
     let begun = Instant::now();
     prune::cut_without_certificate(model, spec).map_err(Failure::from)?;
     let seconds = begun.elapsed().as_secs_f64();
-    Ok((seconds, prune::prune(model, spec, 1, &|_| {}).map_err(Failure::from)?))
+    Ok((seconds, prune::prune(model, spec, None, 1, &|_| {}).map_err(Failure::from)?))
 }
 
 fn row(name: &str, seconds: f64, report: &PruneReport) -> String {

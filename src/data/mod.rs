@@ -6,6 +6,7 @@
 
 mod archive;
 mod augment;
+mod calibration;
 mod convert;
 mod dataset;
 mod error;
@@ -19,11 +20,12 @@ mod reader;
 mod resample;
 mod spill;
 #[cfg(test)]
-mod test_files;
+pub(crate) mod test_files;
 #[cfg(test)]
 mod tests;
 
 pub use augment::Augmentation;
+pub use calibration::{Calibration, Samples};
 pub use dataset::{Dataset, inspect};
 pub use error::DataError;
 pub use npz::{NamedArray, read_arrays};

@@ -8,9 +8,9 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 /// A file in a folder of its own.
-pub(super) struct TestFile {
+pub(crate) struct TestFile {
     _folder: TempDir,
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// A zip of the given entries.
@@ -44,6 +44,14 @@ pub(super) fn npy(descr: &str, fortran: bool, shape: &str, elements: &[u8]) -> V
     bytes.extend(header.as_bytes());
     bytes.extend(elements);
     bytes
+}
+
+/// An `.npz` file of one array of samples with their labels.
+pub(crate) fn labelled(shape: &[usize], values: &[f32], labels: &[i64]) -> TestFile {
+    let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    let samples = npy("<f4", false, &format!("({},)", shape.join(", ")), &floats(values));
+    let labels = npy("<i8", false, &format!("({},)", labels.len()), &longs(labels));
+    archive(&[("x.npy", samples), ("labels.npy", labels)], CompressionMethod::Stored)
 }
 
 /// The little-endian bytes of 64-bit integers.

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod builder;
 pub mod check;
 pub mod dtype;
+pub mod extract;
 pub mod graph;
 pub mod mapped;
 pub mod model;

@@ -1,15 +1,25 @@
 //! A prune step.
 
 use super::{StepContext, StepOutcome};
+use crate::data::Calibration;
 use crate::onnx::model::Model;
 use crate::prune;
 use crate::spec::failure::Failure;
+use crate::spec::job::{Stage, Step};
 use crate::spec::prune::PruneSpec;
 
-/// Prunes the model; nothing comes out without a certificate.
-pub(super) fn run(spec: &PruneSpec, model: &Model, context: &StepContext) -> Result<StepOutcome, Failure> {
+/// Prunes the model, with samples of the step's dataset where it has one; nothing comes out without a certificate.
+pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepContext) -> Result<StepOutcome, Failure> {
     let threads = context.threads.max(1) as usize;
-    let pruned = prune::prune(model, spec, threads, &|stage| context.observer.stage(stage, context.step))?;
+    if step.dataset_id.is_some() {
+        context.observer.stage(Stage::Loading, context.step);
+    }
+    let dataset = context.dataset(step, None)?;
+    let samples = spec.calibration_samples as usize;
+    let calibration =
+        dataset.as_ref().map(|dataset| Calibration::new(dataset, model, samples, spec.seed)).transpose()?;
+    let entered = |stage| context.observer.stage(stage, context.step);
+    let pruned = prune::prune(model, spec, calibration.as_ref(), threads, &entered)?;
     let (before, after) = (&pruned.report.size_before, &pruned.report.size_after);
     context.observer.event(
         "pruned",

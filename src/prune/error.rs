@@ -4,6 +4,7 @@ use super::allocate::AllocateError;
 use super::certify::CertifyError;
 use super::coupling::TooManyIndices;
 use super::importance::ImportanceError;
+use super::observe::ObserveError;
 use super::surgery::SurgeryError;
 use crate::spec::failure::{Failure, FailureCode};
 
@@ -20,6 +21,8 @@ pub enum PruneError {
     Surgery(#[from] SurgeryError),
     #[error(transparent)]
     Certify(#[from] CertifyError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     #[error("`{pattern}` is not a glob pattern")]
     Exclude { pattern: String },
     #[error(
@@ -54,6 +57,11 @@ impl From<PruneError> for Failure {
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
             PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
                 Self { message, ..Self::from(source) }
+            }
+            PruneError::Observe(ObserveError::Data(source)) => source.into(),
+            PruneError::Observe(ObserveError::Engine(source)) => Self { message, ..Self::from(source) },
+            PruneError::Observe(ObserveError::Untyped { name }) => {
+                Self::new(FailureCode::Unsupported, message).at(name)
             }
             PruneError::Couple(_) | PruneError::Certify(CertifyError::Inputs(_)) | PruneError::Opset { .. } => {
                 Self::new(FailureCode::Unsupported, message)

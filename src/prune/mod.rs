@@ -1,14 +1,18 @@
 //! Makes models smaller: which channels go together ([`coupling`]), which matter least ([`importance`]), what goes
 //! ([`allocate`]), the cut ([`surgery`]) and proof that what is left computes what it should ([`certify`]).
 //!
-//! Knows nothing of jobs, files or data sets. A model goes in, a smaller model with its report comes out; nothing comes
-//! out without a certificate.
+//! Where there are calibration samples, the values inside the model are observed ([`mod@observe`]), and how far the result
+//! is from the original ([`drift`]). Knows nothing of jobs or files. A model goes in, a smaller model with its report comes
+//! out; nothing comes out without a certificate.
 
 mod allocate;
 mod certify;
 mod coupling;
+mod drift;
 mod error;
 mod importance;
+#[allow(dead_code, reason = "criteria and recovery observe values through it")]
+mod observe;
 mod structured;
 mod surgery;
 mod unstructured;
@@ -23,6 +27,7 @@ pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
 use crate::cost;
+use crate::data::Calibration;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
@@ -41,18 +46,28 @@ pub struct Pruned {
     pub findings: Vec<String>,
 }
 
-/// Prunes a model and certifies the result. `entered` hears of each stage.
+/// Prunes a model and certifies the result; with calibration samples its drift is measured. `entered` hears of each stage.
 ///
 /// Errors: the target cannot be reached, the model cannot be read or run, or the result is not what it should be.
-pub fn prune(model: &Model, spec: &PruneSpec, threads: usize, entered: &dyn Fn(Stage)) -> Result<Pruned, PruneError> {
+pub fn prune(
+    model: &Model,
+    spec: &PruneSpec,
+    calibration: Option<&Calibration<'_>>,
+    threads: usize,
+    entered: &dyn Fn(Stage),
+) -> Result<Pruned, PruneError> {
     entered(Stage::Pruning);
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
     let run = Run { model, graph: &graph, inferred: &inferred, spec, threads, entered };
-    match spec.method {
-        Method::Structured => run.structured(),
-        Method::Unstructured => run.unstructured(),
+    let mut pruned = match spec.method {
+        Method::Structured => run.structured()?,
+        Method::Unstructured => run.unstructured()?,
+    };
+    if let Some(calibration) = calibration {
+        pruned.report.drift = Some(drift::measure(model, &pruned.model, calibration.held_out(), threads)?);
     }
+    Ok(pruned)
 }
 
 /// The certificate of a model whose function was changed by design: it loads, runs, gives finite numbers where the original
@@ -112,6 +127,7 @@ impl Run<'_> {
             size_before,
             size_after: cost::size(&cut.model, &self.spec.example_shapes),
             certificate,
+            drift: None,
             notes: cut.notes,
         };
         Ok(Pruned { model: cut.model, plan: Some(cut.plan), report, findings })
@@ -146,6 +162,7 @@ impl Run<'_> {
             size_before,
             size_after: cost::size(&sparse.model, &self.spec.example_shapes),
             certificate,
+            drift: None,
             notes: vec![
                 "zeros make the file smaller only when it is compressed, and no runtime here computes less".into(),
             ],

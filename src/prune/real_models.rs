@@ -43,7 +43,7 @@ fn published_resnets_with_option_a_shortcuts_are_cut_to_half_of_their_macs() {
     for file in onnx_files(&data.join("cifar_resnet")) {
         let model = load(&file);
         let start = std::time::Instant::now();
-        let pruned = prune(&model, &spec(Target::MacsKept(0.5)), 1, &|_| {})
+        let pruned = prune(&model, &spec(Target::MacsKept(0.5)), None, 1, &|_| {})
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let report = &pruned.report;
         let kept = report.size_after.macs.unwrap() as f64 / report.size_before.macs.unwrap() as f64;
@@ -108,7 +108,7 @@ fn left_of(file: &Path, share: f64) -> Result<f64, Failure> {
         round_to: Some(1),
         ..PruneRequest::default()
     };
-    let pruned = prune(&load(file), &request.parse().unwrap(), 1, &|_| {})?;
+    let pruned = prune(&load(file), &request.parse().unwrap(), None, 1, &|_| {})?;
     assert!(pruned.report.certificate.passed);
     Ok(pruned.report.size_after.parameters as f64 / pruned.report.size_before.parameters as f64)
 }

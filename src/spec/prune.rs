@@ -22,7 +22,11 @@ pub struct PruneRequest {
     pub keep_normalized: bool,
     /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
     pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
-    /// Seed of the random criterion and of the certificate's inputs.
+    /// Samples that are drawn from the dataset, where there is one, to observe the model's activations; as many others are
+    /// held out to tell how far the pruned model is from its original. Labels are not needed.
+    #[schema(default = 256)]
+    pub calibration_samples: Option<u32>,
+    /// Seed of the random criterion, of the drawn samples and of the certificate's inputs.
     #[schema(default = 1)]
     pub seed: Option<u64>,
 }
@@ -40,8 +44,19 @@ pub struct PruneSpec {
     pub keep_normalized: bool,
     #[serde(default)]
     pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
+    #[serde(default = "default_calibration_samples")]
+    pub calibration_samples: u32,
     pub seed: u64,
 }
+
+/// Jobs that were stored before there was a choice.
+fn default_calibration_samples() -> u32 {
+    CALIBRATION_SAMPLES
+}
+
+/// Samples to calibrate on. A closed-form repair of a small network loses about a point of accuracy with half as many and
+/// gains little from more.
+const CALIBRATION_SAMPLES: u32 = 256;
 
 /// How weights are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -124,6 +139,10 @@ impl PruneRequest {
         if let Some(bad) = self.exclude.iter().find(|pattern| globset::Glob::new(pattern).is_err()) {
             return Err(("exclude", format!("`{bad}` is not a glob pattern")));
         }
+        let calibration_samples = self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
+        if !(1..=65_536).contains(&calibration_samples) {
+            return Err(("calibration_samples", format!("must be between 1 and 65536, is {calibration_samples}")));
+        }
         Ok(PruneSpec {
             method: self.method,
             criterion: self.criterion,
@@ -133,6 +152,7 @@ impl PruneRequest {
             exclude: self.exclude,
             keep_normalized: self.keep_normalized,
             example_shapes: self.example_shapes,
+            calibration_samples,
             seed: self.seed.unwrap_or(1),
         })
     }

@@ -160,9 +160,30 @@ pub struct PruneReport {
     /// Share of the parameters that lie in prunable groups.
     pub coverage_parameters: f64,
     pub certificate: Certificate,
+    /// How far the model that came out is from the original; `None` without a dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// Notes of the import and the surgery, each a sentence.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// How far a changed model is from its original, on samples that nothing was fitted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Drift {
+    pub samples: u64,
+    /// Norm of the difference of the floating-point outputs ÷ norm of the original's; 0 is equal.
+    pub output_error: f64,
+    /// Share of the samples for which both models score the same class highest; `None` where the first output holds no
+    /// scores of classes.
+    #[serde(default)]
+    pub agreement: Option<f64>,
+    /// Share of the samples for which the changed model scores the label highest; `None` without labels.
+    #[serde(default)]
+    pub accuracy: Option<f64>,
+    /// The same of the original.
+    #[serde(default)]
+    pub original_accuracy: Option<f64>,
 }
 
 /// One group of coupled channels.

@@ -223,7 +223,7 @@ fn widths_are_rounded_up_and_never_above_the_original() {
     let model = net.finish(&y, &[4, 4, 4]);
     let target = Some(Target::ChannelsRemoved(0.3));
     let spec = PruneRequest { target, ..PruneRequest::default() }.parse().unwrap();
-    let pruned = prune(&model, &spec, 1, &|_| {}).unwrap();
+    let pruned = prune(&model, &spec, None, 1, &|_| {}).unwrap();
     assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[0]), (8, 6));
 }
 
@@ -240,7 +240,7 @@ fn dead_channels_are_a_finding_and_the_check_is_repeated_with_random_weights() {
     consumer[8..12].fill(0.0);
     let w = net.b.initializer("b", &Tensor::from_f32(&[2, 8, 1, 1], &consumer));
     let y = net.node("Conv", &[&y, &w], &[]);
-    let pruned = prune(&net.finish(&y, &[2, 4, 4]), &half(), 1, &|_| {}).unwrap();
+    let pruned = prune(&net.finish(&y, &[2, 4, 4]), &half(), None, 1, &|_| {}).unwrap();
     assert_eq!(pruned.plan.unwrap().tensors[0].axes[0].removed, [0, 1, 2, 3]);
     let certificate = &pruned.report.certificate;
     assert!(certificate.vacuous_on_own_weights && certificate.checks.iter().any(|check| check.weights == "random"));
@@ -255,6 +255,6 @@ fn a_weight_that_is_not_a_number_is_an_error() {
     let y = net.node("MatMul", &[&x, &w], &[]);
     let w = net.weight("b", &[2, 2]);
     let y = net.node("MatMul", &[&y, &w], &[]);
-    let error = prune(&net.finish(&y, &[2]), &half(), 1, &|_| {}).unwrap_err();
+    let error = prune(&net.finish(&y, &[2]), &half(), None, 1, &|_| {}).unwrap_err();
     assert_eq!(error.to_string(), "the weight `a` holds a value that is not a number");
 }

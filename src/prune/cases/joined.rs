@@ -186,7 +186,7 @@ fn a_shared_constant_whose_uses_lose_other_channels_counts_once_for_each() {
     let model = net.finish(&y, &[2]);
     for share in [0.5, 0.75] {
         let spec = PruneSpec { target: Target::ParamsKept(share), scope: crate::spec::prune::Scope::Local, ..half() };
-        let pruned = prune(&model, &spec, 1, &|_| {}).unwrap();
+        let pruned = prune(&model, &spec, None, 1, &|_| {}).unwrap();
         let kept = pruned.report.size_after.parameters as f64 / pruned.report.size_before.parameters as f64;
         assert!(kept <= share, "{kept} of the parameters are left where {share} was asked for");
     }

@@ -16,7 +16,7 @@ fn around(rest: impl FnOnce(&mut Net, String) -> String) -> Model {
 }
 
 fn stays(model: &Model, expected: &str) {
-    let pruned = prune(model, &PruneSpec { target: Target::ChannelsRemoved(0.2), ..half() }, 1, &|_| {}).unwrap();
+    let pruned = prune(model, &PruneSpec { target: Target::ChannelsRemoved(0.2), ..half() }, None, 1, &|_| {}).unwrap();
     assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "first")[0] < 6), (8, true));
     let found = reason(&pruned, "a", 0);
     assert!(found.contains(expected), "{found}");
@@ -24,9 +24,7 @@ fn stays(model: &Model, expected: &str) {
 
 #[test]
 fn an_operator_without_a_rule_freezes_what_it_touches() {
-    let model = around(|net, y| {
-        net.node("MeanVarianceNormalization", &[&y], &[("axes", ints(&[1]))])
-    });
+    let model = around(|net, y| net.node("MeanVarianceNormalization", &[&y], &[("axes", ints(&[1]))]));
     stays(&model, "MeanVarianceNormalization_3: there is no coupling rule for MeanVarianceNormalization");
 }
 
@@ -52,7 +50,7 @@ fn axes_that_are_normalised_over_stay_where_the_user_wants_it() {
     });
     for model in [softmax, layer_norm, mean] {
         let spec = PruneSpec { keep_normalized: true, target: Target::ChannelsRemoved(0.2), ..half() };
-        let kept = prune(&model, &spec, 1, &|_| {}).unwrap();
+        let kept = prune(&model, &spec, None, 1, &|_| {}).unwrap();
         assert_eq!((shape(&kept, "a")[0], shape(&kept, "first")[0] < 6), (8, true));
         assert!(reason(&kept, "a", 0).contains("it is normalised over this axis"), "{}", reason(&kept, "a", 0));
         assert!(shape(&certified(&model), "a")[0] < 8);
@@ -72,7 +70,10 @@ fn a_size_that_scales_values_goes_on_being_what_it_was() {
     let pruned = certified(&model);
     assert!(shape(&pruned, "a")[0] < 8);
     let written_down = &pruned.plan.unwrap().numbers;
-    assert!(written_down.iter().any(|numbers| numbers.elements == [8] && numbers.shape == Some(vec![])), "{written_down:?}");
+    assert!(
+        written_down.iter().any(|numbers| numbers.elements == [8] && numbers.shape == Some(vec![])),
+        "{written_down:?}"
+    );
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn factorings_that_do_not_refine_each_other_stay() {
 fn excluded_names_stay() {
     let model = around(|_, y| y);
     let spec = PruneSpec { exclude: vec!["a*".into()], target: Target::ChannelsRemoved(0.4), ..half() };
-    let error = prune(&model, &spec, 1, &|_| {}).unwrap_err();
+    let error = prune(&model, &spec, None, 1, &|_| {}).unwrap_err();
     assert!(error.to_string().contains("the best that is possible is 0.0000 (left alone: it is excluded"), "{error}");
 }
 
@@ -144,7 +145,7 @@ fn a_pattern_that_excludes_nothing_is_refused_with_a_name_of_the_model() {
     let model = around(|_, y| y);
     for spec in [half(), PruneSpec { method: Method::Unstructured, target: Target::Sparsity(0.5), ..half() }] {
         let spec = PruneSpec { exclude: vec!["layer9*".into()], ..spec };
-        let error = prune(&model, &spec, 1, &|_| {}).unwrap_err();
+        let error = prune(&model, &spec, None, 1, &|_| {}).unwrap_err();
         assert!(matches!(&error, PruneError::ExcludesNothing { pattern, .. } if pattern == "layer9*"), "{error}");
         let failure = Failure::from(error);
         assert_eq!(failure.place.as_deref(), Some("/spec/exclude"));
@@ -154,7 +155,7 @@ fn a_pattern_that_excludes_nothing_is_refused_with_a_name_of_the_model() {
 #[test]
 fn an_unreachable_target_tells_the_best() {
     let model = around(|_, y| y);
-    let error = prune(&model, &PruneSpec { target: Target::MacsKept(0.0), ..half() }, 1, &|_| {}).unwrap_err();
+    let error = prune(&model, &PruneSpec { target: Target::MacsKept(0.0), ..half() }, None, 1, &|_| {}).unwrap_err();
     assert!(
         error.to_string().starts_with("the target macs_kept 0 cannot be reached; the best that is possible is 0."),
         "{error}"
@@ -190,7 +191,7 @@ fn a_declared_size_of_billions_takes_no_memory() {
     let model = net.finish(&y, &[2]);
     let (cut, _) = cut_without_certificate(&model, &half()).unwrap();
     assert_eq!(cut.graph().initializer("a").unwrap().dims, [4, 4]);
-    let failure = Failure::from(prune(&model, &half(), 1, &|_| {}).unwrap_err());
+    let failure = Failure::from(prune(&model, &half(), None, 1, &|_| {}).unwrap_err());
     assert_eq!(failure.code, FailureCode::Unsupported);
     assert!(failure.to_string().contains("too large to be drawn"), "{failure}");
 }
@@ -204,7 +205,7 @@ fn more_indices_than_can_be_told_apart_are_refused() {
     let y = net.node("ReduceMax", &[&y], &[("axes", ints(&[1]))]);
     let y = net.dense("a", &y, 1, 8);
     let y = net.dense("b", &y, 8, 2);
-    let failure = Failure::from(prune(&net.finish(&y, &[2]), &half(), 1, &|_| {}).unwrap_err());
+    let failure = Failure::from(prune(&net.finish(&y, &[2]), &half(), None, 1, &|_| {}).unwrap_err());
     assert_eq!(failure.code, FailureCode::Unsupported);
     assert!(failure.to_string().contains("can be told apart"), "{failure}");
 }

@@ -101,7 +101,7 @@ fn half() -> PruneSpec {
 
 /// Cut by half of its channels, with a certificate that says something, from every engine at hand.
 fn certified(model: &Model) -> Pruned {
-    let pruned = prune(model, &half(), 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+    let pruned = prune(model, &half(), None, 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
     let certificate = &pruned.report.certificate;
     assert!(certificate.passed && !certificate.vacuous_on_own_weights, "{certificate:?}");
     for check in &certificate.checks {

@@ -82,7 +82,7 @@ fn one_shape_constant_of_two_layers_becomes_two() {
     let y = net.node("Add", &[&p, &q], &[]);
     let model = net.finish(&y, &[2]);
     let spec = PruneSpec { exclude: vec!["q*".into()], ..half() };
-    let pruned = prune(&model, &spec, 1, &|_| {}).unwrap();
+    let pruned = prune(&model, &spec, None, 1, &|_| {}).unwrap();
     assert_eq!((shape(&pruned, "p.head")[1], shape(&pruned, "q.head")[1]), (8, 16));
     let rewrites = &pruned.plan.as_ref().unwrap().numbers;
     assert_eq!(
@@ -154,7 +154,7 @@ fn the_target_of_an_expansion_is_rewritten() {
     let y = net.node("Expand", &[&y, &target], &[]);
     let w = net.weight("b", &[8, 2]);
     let y = net.node("MatMul", &[&y, &w], &[]);
-    let pruned = prune(&net.finish(&y, &[3, 2]), &half(), 1, &|_| {}).unwrap();
+    let pruned = prune(&net.finish(&y, &[3, 2]), &half(), None, 1, &|_| {}).unwrap();
     assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[0]), (4, 4));
     assert_eq!(pruned.model.graph().constant("target").unwrap().unwrap().to_i64().unwrap(), [1, 3, 4]);
     let checks = &pruned.report.certificate.checks;

@@ -16,7 +16,7 @@ fn sparse(share: f64, exclude: &[&str]) -> (Model, Pruned) {
         exclude: exclude.iter().map(|name| (*name).to_owned()).collect(),
         ..PruneRequest::default()
     };
-    let pruned = prune(&model, &request.parse().unwrap(), 1, &|_| {}).unwrap();
+    let pruned = prune(&model, &request.parse().unwrap(), None, 1, &|_| {}).unwrap();
     (model, pruned)
 }
 
@@ -48,7 +48,7 @@ fn excluded_weights_get_no_zeros() {
 fn sparser(model: &Model, share: f64) -> Result<Pruned, PruneError> {
     let target = Some(Target::Sparsity(share));
     let request = PruneRequest { method: Method::Unstructured, target, ..PruneRequest::default() };
-    prune(model, &request.parse().unwrap(), 1, &|_| {})
+    prune(model, &request.parse().unwrap(), None, 1, &|_| {})
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figure::{code, count, percent, quantity, significant, text, thousands};
-use crate::spec::report::{Certificate, EpochReport, PruneReport, RetrainReport, StepReport};
+use crate::spec::report::{Certificate, Drift, EpochReport, PruneReport, RetrainReport, StepReport};
 
 /// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
 const MOST_ROWS: usize = 100;
@@ -47,6 +47,14 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
     }
     let _ = writeln!(page, "; {} of the parameters lie in prunable groups.", percent(prune.coverage_parameters));
     certificate(page, &prune.certificate);
+    if let Some(drift) = &prune.drift {
+        let _ = writeln!(
+            page,
+            "\nBeside the original, on {} held out: {}.",
+            count(drift.samples, "sample"),
+            drifted(drift)
+        );
+    }
     if !prune.groups.is_empty() {
         let rows = prune.groups.iter().map(|group| {
             format!(
@@ -68,6 +76,16 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
         let title = format!("{} left alone", prune.frozen.len());
         folded(page, &title, "| what | operator | reason |\n| --- | --- | --- |", rows);
     }
+}
+
+/// How far two models are apart, as the rest of a sentence.
+fn drifted(drift: &Drift) -> String {
+    let mut parts = vec![format!("output error {}", significant(drift.output_error))];
+    parts.extend(drift.agreement.map(|share| format!("the same class for {}", percent(share))));
+    if let (Some(now), Some(before)) = (drift.accuracy, drift.original_accuracy) {
+        parts.push(format!("accuracy {} (was {})", percent(now), percent(before)));
+    }
+    parts.join(", ")
 }
 
 fn certificate(page: &mut String, certificate: &Certificate) {
