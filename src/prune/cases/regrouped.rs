@@ -180,3 +180,20 @@ fn a_size_read_off_an_axis_that_is_cut_otherwise_is_written_down() {
     assert!(shape(&pruned, "a")[0] < 8 && shape(&pruned, "wide")[0] < 24);
     assert!(pruned.plan.unwrap().numbers.iter().any(|numbers| numbers.was.is_none()));
 }
+
+#[test]
+fn a_list_of_channels_is_renumbered_with_them() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let y = net.conv("a", &x, 3, 6);
+    // A shuffle of two groups that takes one channel twice and leaves one out.
+    let order = net.numbers(&[0, 3, 1, 4, -6, 5]);
+    let y = net.node("Gather", &[&y, &order], &[("axis", Attribute::Int(1))]);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.conv("b", &y, 6, 2);
+    let pruned = certified(&net.finish(&y, &[2, 5, 5]));
+    let list = &pruned.plan.as_ref().unwrap().numbers[0].elements;
+    assert_eq!(list.len() as i64, shape(&pruned, "b")[1]);
+    assert!(shape(&pruned, "b")[1] < 6 && shape(&pruned, "a")[0] < 6, "{list:?}");
+    assert!(list.iter().all(|index| (0..shape(&pruned, "a")[0]).contains(index)), "{list:?}");
+}

@@ -78,23 +78,23 @@ impl<'r, 'g> Numbering<'r, 'g> {
     /// Ties or freezes the indices that a pick moves.
     pub fn tie(&self, pick: &LeafPick, sets: &mut UnionFind, frozen: &mut FrozenIndices) {
         let side = |factor: Option<FactorId>| factor.map(|factor| self.leaf(factor));
-        let source = |i: usize| (pick.start as isize + i as isize * pick.step) as usize;
+        let (source, count) = (|i: usize| pick.sources.get(i), pick.sources.count());
         let hold = |factor: Option<FactorId>| factor.and_then(|factor| self.held.get(&factor)).copied();
         match (side(pick.from), side(pick.to)) {
             (Some(Some(from)), Some(Some(to))) => {
-                (0..pick.count).for_each(|i| sets.union(from.first + source(i), to.first + pick.at + i));
+                (0..count).for_each(|i| sets.union(from.first + source(i), to.first + pick.at + i));
             }
             (Some(Some(from)), Some(None)) => {
                 if let Some(freeze) = hold(pick.to) {
-                    (0..pick.count).for_each(|i| frozen.with(from.first + source(i), freeze));
+                    (0..count).for_each(|i| frozen.with(from.first + source(i), freeze));
                 }
             }
             (Some(None), Some(Some(to))) => {
                 if let Some(freeze) = hold(pick.from) {
-                    (0..pick.count).for_each(|i| frozen.with(to.first + pick.at + i, freeze));
+                    (0..count).for_each(|i| frozen.with(to.first + pick.at + i, freeze));
                 }
             }
-            (Some(Some(leaf)), None) => frozen.index(leaf.first + pick.start, &pick.operator),
+            (Some(Some(leaf)), None) => (0..count).for_each(|i| frozen.index(leaf.first + source(i), &pick.operator)),
             (None, Some(Some(leaf))) => frozen.index(leaf.first + pick.at, &pick.operator),
             _ => {}
         }

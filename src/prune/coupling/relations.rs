@@ -22,17 +22,63 @@ pub struct Tensor {
     pub axes: Option<Vec<FactorId>>,
 }
 
-/// Elements of one axis that are elements of another: `to[at + i] = from[start + i · step]` for `i` in `0..count`.
+/// Elements of one axis that are elements of another: `to[at + i] = from[source(i)]`.
 #[derive(Clone, Debug)]
 pub struct Pick {
     pub from: FactorId,
     pub to: FactorId,
-    pub start: usize,
-    /// 1, or -1 for a reversal.
-    pub step: isize,
+    pub sources: Sources,
     pub at: usize,
-    pub count: usize,
     pub operator: String,
+}
+
+/// The indices that a pick takes, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// `start + i · step`; the step is 1, or -1 for a reversal.
+    Run {
+        start: usize,
+        step: isize,
+        count: usize,
+    },
+    List(Vec<usize>),
+}
+
+impl Sources {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Run { count, .. } => *count,
+            Self::List(list) => list.len(),
+        }
+    }
+
+    /// The index at a position below [`Sources::count`].
+    pub fn get(&self, i: usize) -> usize {
+        match self {
+            Self::Run { start, step, .. } => (*start as isize + i as isize * step) as usize,
+            Self::List(list) => list[i],
+        }
+    }
+
+    /// The same pick between the outer factors of two axes that have `inside` elements in each of their indices. `None`
+    /// where whole indices are not taken.
+    pub fn outside(&self, inside: usize) -> Option<Self> {
+        match self {
+            _ if inside == 1 => Some(self.clone()),
+            Self::Run { start, step: 1, count } if start % inside == 0 && count % inside == 0 => {
+                Some(Self::Run { start: start / inside, step: 1, count: count / inside })
+            }
+            Self::Run { .. } => None,
+            Self::List(list) => {
+                let whole = |block: &[usize]| {
+                    let begins = block.len() == inside && block[0].is_multiple_of(inside);
+                    (begins && block.windows(2).all(|pair| pair[0] + 1 == pair[1])).then(|| block[0] / inside)
+                };
+                list.chunks(inside).map(whole).collect::<Option<_>>().map(Self::List)
+            }
+        }
+    }
 }
 
 /// Something that may not be cut.

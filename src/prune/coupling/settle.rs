@@ -1,21 +1,19 @@
 //! Settling the relations that move indices: on which factor of an axis an offset acts.
 //!
-//! `to[at + i] = from[start + i]` over axes that are products acts on the outermost factors when what lies inside them
+//! `to[at + i] = from[source(i)]` over axes that are products acts on the outermost factors when what lies inside them
 //! is the same on both sides and the offsets are whole multiples of it. Splitting one axis may split others, so that all
 //! picks are visited until nothing changes.
 
 use super::factor::FactorId;
-use super::relations::{Pick, Relations};
+use super::relations::{Pick, Relations, Sources};
 
 /// A pick between leaf factors. A side without a leaf has one index only, which is the whole part.
 #[derive(Clone, Debug)]
 pub struct LeafPick {
     pub from: Option<FactorId>,
     pub to: Option<FactorId>,
-    pub start: usize,
-    pub step: isize,
+    pub sources: Sources,
     pub at: usize,
-    pub count: usize,
     pub operator: String,
 }
 
@@ -51,22 +49,13 @@ fn fit(relations: &mut Relations<'_>, pick: &Pick) -> Result<LeafPick, String> {
     } else {
         return Err(format!("parts with inner sizes {inside_from} and {inside_to} are joined"));
     };
-    let aligned = |value: usize| value.is_multiple_of(inside);
-    if !aligned(pick.start) || !aligned(pick.at) || !aligned(pick.count) || (pick.step != 1 && inside != 1) {
+    let Some(sources) = pick.sources.outside(inside).filter(|_| pick.at.is_multiple_of(inside)) else {
         return Err(format!("an offset lies within a factor of {inside}"));
-    }
+    };
     let (from, rest_from) = outermost(relations, pick.from, inside)?;
     let (to, rest_to) = outermost(relations, pick.to, inside)?;
     relations.align(&rest_from, &rest_to, &pick.operator);
-    Ok(LeafPick {
-        from,
-        to,
-        start: pick.start / inside,
-        step: pick.step,
-        at: pick.at / inside,
-        count: pick.count / inside,
-        operator: pick.operator.clone(),
-    })
+    Ok(LeafPick { from, to, sources, at: pick.at / inside, operator: pick.operator.clone() })
 }
 
 fn known(relations: &Relations<'_>, factor: FactorId) -> Result<usize, String> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::factor::FactorId;
+pub use super::relations::Sources;
 use super::relations::{CountedBy, Pick, Relations};
 use crate::onnx::graph::NodeIndex;
 use crate::onnx::proto::NodeProto;
@@ -157,10 +158,10 @@ impl<'r, 'g> Site<'r, 'g> {
         }
     }
 
-    /// Elements of one axis are elements of another: `to[at + i] = from[start + i · step]` for `i` in `0..count`.
-    pub fn pick(&mut self, from: FactorId, to: FactorId, start: usize, step: isize, at: usize, count: usize) {
+    /// Elements of one axis are elements of another: `to[at + i] = from[source(i)]`.
+    pub fn pick(&mut self, from: FactorId, to: FactorId, sources: Sources, at: usize) {
         let operator = self.label.clone();
-        self.relations.picks.push(Pick { from, to, start, step, at, count, operator });
+        self.relations.picks.push(Pick { from, to, sources, at, operator });
     }
 
     /// An axis may not be cut.

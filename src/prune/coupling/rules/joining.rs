@@ -1,7 +1,7 @@
 //! Operators that join axes or take parts of them: indices move by an offset.
 
 use super::super::factor::FactorId;
-use super::super::site::{Ruling, Site};
+use super::super::site::{Ruling, Site, Sources};
 use super::Rule;
 
 pub const RULES: &[(&str, Rule)] = &[("Concat", concat), ("Split", split), ("Slice", slice)];
@@ -18,7 +18,9 @@ fn concat(site: &mut Site<'_, '_>) -> Ruling {
         others_same(site, part, &y, axis);
     }
     let whole: Vec<FactorId> = parts.iter().map(|part| part[axis]).collect();
-    ranges(site, &whole, y[axis], |site, part, offset, count| site.pick(part, y[axis], 0, 1, offset, count));
+    ranges(site, &whole, y[axis], |site, part, offset, count| {
+        site.pick(part, y[axis], Sources::Run { start: 0, step: 1, count }, offset);
+    });
     Ok(())
 }
 
@@ -34,7 +36,9 @@ fn split(site: &mut Site<'_, '_>) -> Ruling {
         others_same(site, part, &x, axis);
     }
     let pieces: Vec<FactorId> = parts.iter().map(|part| part[axis]).collect();
-    ranges(site, &pieces, x[axis], |site, part, offset, count| site.pick(x[axis], part, offset, 1, 0, count));
+    ranges(site, &pieces, x[axis], |site, part, offset, count| {
+        site.pick(x[axis], part, Sources::Run { start: offset, step: 1, count }, 0);
+    });
     Ok(())
 }
 
@@ -104,8 +108,11 @@ fn range(site: &mut Site<'_, '_>, from: FactorId, to: FactorId, start: Option<i6
     };
     let bounded = if start < 0 { start.saturating_add(whole as i64) } else { start };
     match step {
-        1 => site.pick(from, to, bounded.clamp(0, whole as i64) as usize, 1, 0, count),
-        -1 => site.pick(from, to, bounded.clamp(0, whole as i64 - 1) as usize, -1, 0, count),
+        1 | -1 => {
+            let last = whole as i64 - i64::from(step < 0);
+            let start = bounded.clamp(0, last) as usize;
+            site.pick(from, to, Sources::Run { start, step: step as isize, count }, 0);
+        }
         _ => site.freeze_all(&[from, to], "a slice takes every so many of its elements"),
     }
 }

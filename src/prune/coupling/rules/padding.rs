@@ -1,7 +1,7 @@
 //! Padding and resizing.
 
 use super::super::factor::FactorId;
-use super::super::site::{Ruling, Site};
+use super::super::site::{Ruling, Site, Sources};
 use super::Rule;
 
 pub const RULES: &[(&str, Rule)] = &[("Pad", pad), ("Resize", resize), ("Upsample", resize)];
@@ -33,7 +33,9 @@ fn padded_axis(site: &mut Site<'_, '_>, from: FactorId, to: FactorId, (before, a
         return site.same(from, to);
     }
     match (site.known_size(from), usize::try_from(before)) {
-        (Some(count), Ok(before)) if constant && after >= 0 => site.pick(from, to, 0, 1, before, count),
+        (Some(count), Ok(before)) if constant && after >= 0 => {
+            site.pick(from, to, Sources::Run { start: 0, step: 1, count }, before);
+        }
         _ => site.freeze_all(&[from, to], "padding other than by constants keeps this axis as it is"),
     }
 }

@@ -72,6 +72,7 @@ pub fn requirements(tailor: &Tailor<'_>, cut: &Model, inferred: &Inferred) -> Re
             "Reshape" | "Expand" => visit.target(&mut found, 1),
             "ConstantOfShape" => visit.target(&mut found, 0),
             "Resize" if node.input_name(3).is_some() => visit.target(&mut found, 3),
+            "Gather" => visit.gather(&mut found),
             "Slice" => visit.slice(&mut found),
             "Split" => visit.split(&mut found),
             "Pad" => visit.pad(&mut found),

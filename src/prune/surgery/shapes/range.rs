@@ -1,4 +1,4 @@
-//! The bounds of slices after a cut.
+//! The bounds of slices and the indices of selections after a cut.
 
 use super::{Change, Requirements, Visit, Whole};
 
@@ -71,6 +71,32 @@ impl Visit<'_> {
         if let Some((starts, ends)) = attributes.filter(|_| changed) {
             found.wholes.push(Whole::Attribute { node: self.index, attribute: "starts", integers: Some(starts) });
             found.wholes.push(Whole::Attribute { node: self.index, attribute: "ends", integers: Some(ends) });
+        }
+    }
+
+    /// A list of indices counts what is kept before each, and goes on without what is gone.
+    pub(super) fn gather(&self, found: &mut Requirements) {
+        let Some(layout) = self.tailor.input_layout(self.index, 0) else { return };
+        let axis = self.node.int("axis").unwrap_or(0).rem_euclid(layout.len().max(1) as i64) as usize;
+        let Some(indices) = self.node.input_name(1).and_then(|name| self.tailor.inferred.value(name)) else { return };
+        let (Some(from), Some(to), Some(numbers), [_]) = (
+            self.tailor.kept_axis(layout, axis),
+            self.tailor.kept_value_axis(self.output(), axis),
+            indices.known(),
+            indices.shape.as_slice(),
+        ) else {
+            return;
+        };
+        if from.iter().chain(&to).all(|kept| *kept) || numbers.len() != to.len() {
+            return;
+        }
+        let position = |index: i64| index.rem_euclid(from.len() as i64) as usize;
+        let before = |index: i64| from[..position(index)].iter().filter(|kept| **kept).count() as i64;
+        let kept = numbers.into_iter().zip(&to).filter(|(_, kept)| **kept);
+        let elements: Vec<i64> = kept.map(|(index, _)| before(index)).collect();
+        let now = self.numbers_now(1).and_then(|numbers| numbers.into_iter().collect::<Option<Vec<i64>>>());
+        if now.as_ref() != Some(&elements) {
+            found.wholes.push(Whole::Input { node: self.index, slot: 1, elements, shape: None });
         }
     }
 
