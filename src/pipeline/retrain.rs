@@ -2,7 +2,7 @@
 
 use super::checkpoint::Checkpointer;
 use super::{StepContext, StepOutcome, Stop};
-use crate::cost::ExampleShapes;
+use crate::cost::inputs::Feeds;
 use crate::data::{Dataset, Reader};
 use crate::onnx::model::Model;
 use crate::prune::{self, CertifyError, PruneError};
@@ -40,7 +40,7 @@ pub(super) fn run(
     trained.report.certificate = certify(
         model,
         &trained.model,
-        &example_shapes(&dataset, model)?,
+        &samples(&dataset, model)?,
         context.threads.max(1) as usize,
         spec.seed,
         &mut trained.findings,
@@ -57,12 +57,12 @@ pub(super) fn run(
 fn certify(
     model: &Model,
     trained: &Model,
-    examples: &ExampleShapes,
+    samples: &[Feeds],
     threads: usize,
     seed: u64,
     findings: &mut Vec<String>,
 ) -> Result<Option<Certificate>, Failure> {
-    match prune::verify(model, trained, examples, threads, seed) {
+    match prune::verify(model, trained, samples, threads, seed) {
         Ok(certificate) => Ok(Some(certificate)),
         Err(CertifyError::Original(error)) => {
             findings.push(format!(
@@ -78,11 +78,15 @@ fn certify(
     }
 }
 
-/// The shapes of the dataset's samples, as examples of the model's open axes.
-fn example_shapes(dataset: &Dataset, model: &Model) -> Result<ExampleShapes, Failure> {
-    let sample = Reader::new(dataset, model)?.batch(&[0])?;
-    let sizes = |shape: &[usize]| shape.iter().map(|size| *size as u64).collect();
-    Ok(sample.inputs.iter().map(|(name, tensor)| (name.clone(), sizes(&tensor.shape))).collect())
+/// Two batches of the dataset's first samples: what the model meets is what it has to give numbers for.
+fn samples(dataset: &Dataset, model: &Model) -> Result<[Feeds; 2], Failure> {
+    let reader = Reader::new(dataset, model)?;
+    let sizes = reader.fixed_batch().map_or([2, 3], |batch| [batch; 2]);
+    let batch = |size: usize| {
+        let samples: Vec<usize> = (0..size).map(|sample| sample % dataset.len()).collect();
+        reader.batch(&samples).map(|batch| batch.inputs)
+    };
+    Ok([batch(sizes[0])?, batch(sizes[1])?])
 }
 
 #[cfg(test)]
@@ -102,7 +106,7 @@ mod tests {
     }
 
     fn certified(model: &Model, trained: &Model, findings: &mut Vec<String>) -> Result<Option<Certificate>, Failure> {
-        certify(model, trained, &ExampleShapes::new(), 1, 1, findings)
+        certify(model, trained, &[], 1, 1, findings)
     }
 
     #[test]
@@ -119,6 +123,23 @@ mod tests {
             let failure = certified(&dense(3, 1.0), &wrong, &mut Vec::new()).unwrap_err();
             assert_eq!(failure.code, FailureCode::CertificateFailed, "{failure}");
         }
+    }
+
+    #[test]
+    fn what_overflows_on_drawn_inputs_alone_is_certified_on_samples() {
+        let grows = |weight: f32| {
+            let mut b = GraphBuilder::new("grows");
+            let x = b.input("x", DataType::Float, &["n".into(), 4.into()]);
+            let w = b.initializer("w", &Tensor::from_f32(&[4, 1], &[weight; 4]));
+            let y = b.node("MatMul", &[&x, &w], &[]);
+            let y = b.node("Exp", &[&y], &[]);
+            b.output(&y, DataType::Float, &["n".into(), 1.into()]);
+            b.build(17)
+        };
+        let samples = [vec![("x".to_owned(), Tensor::from_f32(&[2, 4], &[-1.0; 8]))]];
+        let certify = |samples: &[Feeds]| certify(&grows(1.0), &grows(900.0), samples, 1, 1, &mut Vec::new());
+        assert_eq!(certify(&[]).unwrap_err().code, FailureCode::CertificateFailed);
+        assert!(certify(&samples).unwrap().unwrap().passed);
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod unstructured;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod random_graphs;
+#[cfg(test)]
 mod real_models;
 
 pub use certify::CertifyError;
@@ -28,9 +30,11 @@ pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, Te
 
 use crate::cost;
 use crate::data::Calibration;
+use crate::cost::inputs::Feeds;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
+use crate::onnx::tensor::Tensor;
 use crate::spec::job::Stage;
 use crate::spec::prune::{Criterion, Method, PruneSpec, Target};
 use crate::spec::report::{Certificate, PruneReport};
@@ -71,18 +75,31 @@ pub fn prune(
 }
 
 /// The certificate of a model whose function was changed by design: it loads, runs, gives finite numbers where the original
-/// does, and outputs of the original's shapes.
+/// does, and outputs of the original's shapes. It runs on the samples, or on drawn inputs of their shapes where the original
+/// does not run on them.
 ///
 /// Errors: it does not, or nothing can be drawn that the original runs on.
 pub fn verify(
     original: &Model,
     candidate: &Model,
-    examples: &cost::ExampleShapes,
+    samples: &[Feeds],
     threads: usize,
     seed: u64,
 ) -> Result<Certificate, CertifyError> {
     let (graph, inferred) = (original.graph(), crate::onnx::shape::infer(original));
-    certify::Subject { original, graph: &graph, inferred: &inferred, candidate, examples, threads, seed }.verified()
+    let sizes = |tensor: &Tensor| tensor.shape.iter().map(|size| *size as u64).collect();
+    let examples = samples.iter().flatten().map(|(name, tensor)| (name.clone(), sizes(tensor))).collect();
+    let subject = certify::Subject {
+        original,
+        graph: &graph,
+        inferred: &inferred,
+        candidate,
+        examples: &examples,
+        samples,
+        threads,
+        seed,
+    };
+    subject.verified()
 }
 
 /// The structured cut alone, without its certificate: for measurements.
@@ -177,6 +194,7 @@ impl Run<'_> {
             inferred: self.inferred,
             candidate,
             examples: &self.spec.example_shapes,
+            samples: &[],
             threads: self.threads,
             seed: self.spec.seed,
         }

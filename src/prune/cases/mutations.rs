@@ -41,7 +41,7 @@ fn the_plan_as_it_is_passes() {
 #[test]
 fn a_bias_left_uncut_is_seen() {
     let error = verdict(|plan| plan.tensors.retain(|cut| cut.tensor != "a.bias")).unwrap_err();
-    assert!(error.contains("the pruned model does not run"), "{error}");
+    assert!(error.contains("the new model does not run"), "{error}");
 }
 
 #[test]
@@ -107,4 +107,58 @@ fn a_wrong_cut_is_seen_behind_an_arg_max_and_a_softmax() {
         shift(&mut cut.axes[0]);
     });
     assert!(error.unwrap_err().contains(&format!("`{y}` differs from the masked original")));
+}
+
+/// A dense layer behind an operator that has no numbers for some inputs.
+fn behind(op_type: &str) -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.node(op_type, &[&x], &[]);
+    let y = net.dense("a", &y, 4, 8);
+    let y = net.dense("b", &y, 8, 2);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn where_inputs_around_zero_give_no_numbers_positive_ones_are_compared() {
+    let wrong = |plan: &mut Plan| {
+        let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == "a.bias").unwrap();
+        shift(&mut cut.axes[0]);
+    };
+    for op_type in ["Log", "Sqrt"] {
+        assert!(verdict_on(&behind(op_type), |_| {}).unwrap().passed, "{op_type}");
+        assert!(verdict_on(&behind(op_type), wrong).unwrap_err().contains("differs"), "{op_type}");
+    }
+}
+
+#[test]
+fn where_there_are_no_numbers_at_all_nothing_is_proven() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let (beyond, one) =
+        (net.b.constant(&Tensor::from_f32(&[], &[1e30])), net.b.constant(&Tensor::from_f32(&[], &[2.0])));
+    let y = net.node("Abs", &[&y], &[]);
+    let y = net.node("Add", &[&y, &beyond], &[]);
+    let y = net.node("Add", &[&y, &one], &[]);
+    let y = net.node("Acos", &[&y], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    let error = verdict_on(&net.finish(&y, &[2]), |_| {}).unwrap_err();
+    assert!(error.contains("no finite numbers"), "{error}");
+}
+
+#[test]
+fn a_model_that_pairs_its_samples_is_run_on_even_batches() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let pairs = net.numbers(&[-1, 2, 8]);
+    let y = net.node("Reshape", &[&y, &pairs], &[]);
+    let rows = net.numbers(&[-1, 8]);
+    let y = net.node("Reshape", &[&y, &rows], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    let model = net.finish(&y, &[2]);
+    let certificate = verify(&model, &model, &[], 1, 1).unwrap();
+    let batches: Vec<u64> = certificate.checks.iter().map(|check| check.batch_size).collect();
+    assert!(batches.contains(&2) && batches.contains(&4) && !batches.contains(&3), "{batches:?}");
 }

@@ -8,6 +8,8 @@ pub struct Difference {
     largest: f64,
     scale: f64,
     unequal: bool,
+    /// Whether anything was compared that could differ: two numbers that are no NaN, or elements of another type.
+    something: bool,
 }
 
 impl Difference {
@@ -20,29 +22,33 @@ impl Difference {
         if let (Ok(a), Ok(b)) = (reference.to_f32(), other.to_f32()) {
             for (a, b) in a.iter().zip(b.iter()) {
                 let (a, b) = (f64::from(*a), f64::from(*b));
-                // Equal infinities agree; a number and a NaN do not.
+                // Equal infinities agree, as two NaNs do; a number and a NaN do not.
                 if a == b || (a.is_nan() && b.is_nan()) {
                     self.scale = if a.is_finite() { self.scale.max(a.abs()) } else { self.scale };
+                    self.something |= a.is_finite();
                 } else if (a - b).is_finite() {
                     self.largest = self.largest.max((a - b).abs());
                     self.scale = self.scale.max(a.abs());
+                    self.something = true;
                 } else {
                     self.unequal = true;
                 }
             }
         } else {
             self.unequal |= reference.data != other.data;
+            self.something = true;
         }
     }
 
-    /// The error; infinite where shapes or types differ, or a number meets none.
-    pub fn error(&self) -> f64 {
+    /// The error; infinite where shapes or types differ, or a number meets none. `None` where there was no number to
+    /// compare: that both give only NaN proves nothing.
+    pub fn error(&self) -> Option<f64> {
         if self.unequal {
-            f64::INFINITY
+            Some(f64::INFINITY)
         } else if self.largest == 0.0 {
-            0.0
+            self.something.then_some(0.0)
         } else {
-            self.largest / self.scale
+            Some(self.largest / self.scale)
         }
     }
 }
@@ -55,15 +61,25 @@ mod tests {
     fn the_error_is_relative_to_the_scale_of_the_whole_output() {
         let mut difference = Difference::default();
         difference.add(&Tensor::from_f32(&[2], &[100.0, 0.0]), &Tensor::from_f32(&[2], &[100.0, 0.5]));
-        assert_eq!(difference.error(), 0.005);
+        assert_eq!(difference.error(), Some(0.005));
         difference.add(&Tensor::from_f32(&[1], &[f32::NAN]), &Tensor::from_f32(&[1], &[0.0]));
-        assert_eq!(difference.error(), f64::INFINITY);
+        assert_eq!(difference.error(), Some(f64::INFINITY));
     }
 
     #[test]
     fn another_shape_is_never_equal() {
         let mut difference = Difference::default();
         difference.add(&Tensor::from_f32(&[2], &[0.0, 0.0]), &Tensor::from_f32(&[1], &[0.0]));
-        assert_eq!(difference.error(), f64::INFINITY);
+        assert_eq!(difference.error(), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn where_nothing_is_a_number_nothing_is_proven() {
+        let mut difference = Difference::default();
+        let nothing = Tensor::from_f32(&[2], &[f32::NAN, f32::INFINITY]);
+        difference.add(&nothing, &nothing);
+        assert_eq!(difference.error(), None);
+        difference.add(&Tensor::from_f32(&[1], &[1.0]), &Tensor::from_f32(&[1], &[1.0]));
+        assert_eq!(difference.error(), Some(0.0));
     }
 }

@@ -17,6 +17,7 @@ mod verified;
 use compare::Difference;
 
 use crate::cost::ExampleShapes;
+use crate::cost::inputs::Feeds;
 use crate::engine::EngineError;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
@@ -55,6 +56,8 @@ pub struct Subject<'a> {
     pub inferred: &'a Inferred,
     pub candidate: &'a Model,
     pub examples: &'a ExampleShapes,
+    /// Inputs to run on before any are drawn, where the original runs on them.
+    pub samples: &'a [Feeds],
     pub threads: usize,
     pub seed: u64,
 }
@@ -63,6 +66,8 @@ pub struct Subject<'a> {
 struct Compared {
     checks: Vec<CertificateCheck>,
     reference: Ran,
+    /// Whether the engine that decides compared any number.
+    proves: bool,
 }
 
 impl Subject<'_> {
@@ -76,12 +81,17 @@ impl Subject<'_> {
             let masked = tails.observe(&reference::masked(original, tailor, self.inferred));
             self.compare(&masked, &tails.observe(candidate), &tails, &draws, weights)
         };
-        let Compared { mut checks, reference } = compare(self.original, self.candidate, "own")?;
+        let Compared { mut checks, reference, proves } = compare(self.original, self.candidate, "own")?;
         let vacuous = self.masks_change_nothing(&tails, &draws, &reference)?;
         let failed = |what| CertifyError::Failed { what };
         let (scrambled, scrambled_cut) =
             scramble::scramble(self.original, self.candidate, plan, self.seed).map_err(failed)?;
-        checks.extend(compare(&scrambled, &scrambled_cut, "random")?.checks);
+        let random = compare(&scrambled, &scrambled_cut, "random")?;
+        if (!proves || vacuous) && !random.proves {
+            let what = "on drawn inputs the model gives no finite numbers that show whether the cut is right";
+            return Err(CertifyError::Inputs(what.into()));
+        }
+        checks.extend(random.checks);
         Ok(Certificate {
             kind: "masked_equivalence".into(),
             passed: true,
@@ -107,7 +117,7 @@ impl Subject<'_> {
         weights: &str,
     ) -> Result<Compared, CertifyError> {
         let mut checks = Vec::new();
-        let mut outputs = None;
+        let (mut outputs, mut proves) = (None, false);
         for judge in judges()? {
             let (expected, found) = match self.both(judge, reference, candidate, draws) {
                 Ok(both) => both,
@@ -121,20 +131,21 @@ impl Subject<'_> {
                     let mut difference = Difference::default();
                     difference.add(&expected.outputs[at][position], &found.outputs[at][position]);
                     let error = difference.error();
-                    if error > self.tolerance() {
+                    if let Some(error) = error.filter(|error| *error > self.tolerance()) {
                         let what = format!(
                             "on {} with {weights} weights and batch {batch}, `{name}` differs from the masked original by {error:.2e} of its scale",
                             judge.engine.name()
                         );
                         return Err(CertifyError::Failed { what });
                     }
-                    checks.push(judge.passed(name, *batch, weights, Some(error)));
+                    proves |= judge.decides && error.is_some();
+                    checks.push(judge.passed(name, *batch, weights, error));
                 }
             }
             outputs = outputs.or(Some(expected));
         }
         match outputs {
-            Some(reference) if checks.iter().any(|check| check.error.is_some()) => Ok(Compared { checks, reference }),
+            Some(reference) if !checks.is_empty() => Ok(Compared { checks, reference, proves }),
             _ => Err(CertifyError::Failed { what: "there is no output that could be compared".into() }),
         }
     }
@@ -149,7 +160,7 @@ impl Subject<'_> {
     ) -> Result<(Ran, Ran), (&'static str, EngineError)> {
         let all = |model: &Model| run(judge, model, draws.iter().map(|(_, feeds)| feeds), self.threads);
         let expected = all(reference).map_err(|error| ("the model that it is compared with", error))?;
-        let found = all(candidate).map_err(|error| ("the pruned model", error))?;
+        let found = all(candidate).map_err(|error| ("the new model", error))?;
         Ok((expected, found))
     }
 
@@ -165,6 +176,6 @@ impl Subject<'_> {
                 difference.add(a, b);
             }
         }
-        Ok(differences.iter().all(|difference| difference.error() <= self.tolerance()))
+        Ok(differences.iter().all(|difference| difference.error().is_none_or(|error| error <= self.tolerance())))
     }
 }

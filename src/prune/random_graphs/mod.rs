@@ -58,7 +58,7 @@ fn random_graphs_are_cut_with_a_certificate_or_refused_with_a_reason() {
     let mut outcomes = Outcomes::default();
     for seed in first..first + number("SECATEUR_CASES", CASES) {
         let (model, spec) = case(seed);
-        match prune(&model, &spec, 1, &|_| {}) {
+        match prune(&model, &spec, None, 1, &|_| {}) {
             Ok(pruned) => {
                 outcomes.certified += 1;
                 for frozen in pruned.report.frozen {
