@@ -93,7 +93,7 @@ fn row(name: &str, seconds: f64, report: &PruneReport) -> String {
         _ => "unknown".into(),
     };
     let mut engines: BTreeMap<&str, f64> = BTreeMap::new();
-    for check in &report.certificate.checks {
+    for check in report.certificate.iter().flat_map(|certificate| &certificate.checks) {
         if let Some(error) = check.error {
             let largest = engines.entry(&check.engine).or_default();
             *largest = largest.max(error);

@@ -70,6 +70,11 @@ impl Model {
         self.proto.encode_to_vec()
     }
 
+    /// How many bytes the file has.
+    pub fn size_bytes(&self) -> usize {
+        self.proto.encoded_len()
+    }
+
     /// Writes the file and makes sure that it is on the disk.
     pub fn save(&self, path: &Path) -> Result<(), std::io::Error> {
         let mut file = File::create(path)?;

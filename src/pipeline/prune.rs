@@ -8,7 +8,8 @@ use crate::spec::failure::Failure;
 use crate::spec::job::{Stage, Step};
 use crate::spec::prune::PruneSpec;
 
-/// Prunes the model, with samples of the step's dataset where it has one; nothing comes out without a certificate.
+/// Prunes the model, with samples of the step's dataset where it has one. No model comes out without a certificate, and none
+/// of a dry run.
 pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepContext) -> Result<StepOutcome, Failure> {
     let threads = context.threads.max(1) as usize;
     if step.dataset_id.is_some() {
@@ -21,9 +22,10 @@ pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepCo
     let entered = |stage| context.observer.stage(stage, context.step);
     let pruned = prune::prune(model, spec, calibration.as_ref(), threads, &entered)?;
     let (before, after) = (&pruned.report.size_before, &pruned.report.size_after);
+    let (kind, are) = if spec.dry_run { ("planned", "would be") } else { ("pruned", "are") };
     context.observer.event(
-        "pruned",
-        format!("{} of {} parameters are left.", after.parameters, before.parameters),
+        kind,
+        format!("{} of {} parameters {are} left.", after.parameters, before.parameters),
         serde_json::json!({
             "parameters_before": before.parameters, "parameters_after": after.parameters,
             "macs_before": before.macs, "macs_after": after.macs,
@@ -34,5 +36,5 @@ pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepCo
     let plan = pruned.plan.as_ref().map(super::to_json_value).transpose()?;
     let mut report = context.report(pruned.findings);
     report.prune = Some(pruned.report);
-    Ok(StepOutcome { model: Some(pruned.model), report, plan })
+    Ok(StepOutcome { model: Some(pruned.model).filter(|_| !spec.dry_run), report, plan })
 }

@@ -9,7 +9,7 @@ use crate::cost;
 use crate::engine::{self, Engine};
 use crate::spec::attempt::RunTask;
 use crate::spec::failure::Failure;
-use crate::spec::report::{Environment, Measured, Report};
+use crate::spec::report::{Environment, Measured, Report, Size};
 
 /// Version of the report's shape.
 const SCHEMA_VERSION: u32 = 1;
@@ -26,7 +26,10 @@ pub(super) fn assemble(
         Some(evaluation) => (evaluation.baseline.clone(), Some(evaluation.candidate.clone())),
         None => (
             Some(size_only(&locate(scratch, &task.model.file), task)?),
-            Some(size_only(&current_model(task, scratch, steps), task)?),
+            Some(match planned(steps) {
+                Some(size) => Measured { size, ..Measured::default() },
+                None => size_only(&current_model(task, scratch, steps), task)?,
+            }),
         ),
     };
     Ok(Report {
@@ -40,6 +43,12 @@ pub(super) fn assemble(
         steps: steps.iter().map(|step| step.report.clone()).collect(),
         environment: environment(threads),
     })
+}
+
+/// The size that a dry run planned, where the job ended in one.
+fn planned(steps: &[FinishedStep]) -> Option<Size> {
+    let plan = steps.last()?.report.prune.as_ref().filter(|prune| prune.dry_run)?;
+    Some(plan.size_after.clone())
 }
 
 fn size_only(file: &Path, task: &RunTask) -> Result<Measured, Failure> {

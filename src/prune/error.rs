@@ -4,6 +4,7 @@ use super::allocate::AllocateError;
 use super::certify::CertifyError;
 use super::coupling::TooManyIndices;
 use super::importance::ImportanceError;
+use super::names::NamesNothing;
 use super::observe::ObserveError;
 use super::surgery::SurgeryError;
 use crate::spec::failure::{Failure, FailureCode};
@@ -23,14 +24,20 @@ pub enum PruneError {
     Certify(#[from] CertifyError),
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    #[error("`{pattern}` is not a glob pattern")]
-    Exclude { pattern: String },
-    #[error(
-        "the pattern `{pattern}` matches no node or initializer, so that it protects nothing; a name here is `{example}`"
-    )]
-    ExcludesNothing { pattern: String, example: String },
+    #[error("{source}")]
+    Names {
+        /// The field of the spec that has the name.
+        field: &'static str,
+        source: NamesNothing,
+    },
     #[error("models below operator set {least} are not pruned; this one has {found}")]
     Opset { least: i64, found: i64 },
+}
+
+impl From<(&'static str, NamesNothing)> for PruneError {
+    fn from((field, source): (&'static str, NamesNothing)) -> Self {
+        Self::Names { field, source }
+    }
 }
 
 impl From<PruneError> for Failure {
@@ -43,8 +50,11 @@ impl From<PruneError> for Failure {
             PruneError::Allocate(AllocateError::MacsUnknown(_)) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
             }
-            PruneError::Exclude { .. } | PruneError::ExcludesNothing { .. } => {
-                Self::new(FailureCode::InvalidSpec, message).at("/spec/exclude")
+            PruneError::Names { field, .. } => {
+                Self::new(FailureCode::InvalidSpec, message).at(format!("/spec/{field}"))
+            }
+            PruneError::Importance(ImportanceError::NoScale | ImportanceError::ChannelsOnly { .. }) => {
+                Self::new(FailureCode::InvalidSpec, message).at("/spec/criterion")
             }
             PruneError::Importance(ImportanceError::Weight { tensor, .. } | ImportanceError::NotANumber { tensor })
             | PruneError::Surgery(SurgeryError::Tensor { tensor, .. }) => {

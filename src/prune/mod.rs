@@ -11,6 +11,7 @@ mod coupling;
 mod drift;
 mod error;
 mod importance;
+mod names;
 #[allow(dead_code, reason = "criteria and recovery observe values through it")]
 mod observe;
 mod structured;
@@ -36,7 +37,7 @@ use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
 use crate::spec::job::Stage;
-use crate::spec::prune::{Criterion, Method, PruneSpec, Target};
+use crate::spec::prune::{Method, PruneSpec, Target};
 use crate::spec::report::{Certificate, PruneReport};
 
 /// A pruned model.
@@ -50,7 +51,8 @@ pub struct Pruned {
     pub findings: Vec<String>,
 }
 
-/// Prunes a model and certifies the result; with calibration samples its drift is measured. `entered` hears of each stage.
+/// Prunes a model and certifies the result, which a dry run leaves out; with calibration samples its drift is measured.
+/// `entered` hears of each stage.
 ///
 /// Errors: the target cannot be reached, the model cannot be read or run, or the result is not what it should be.
 pub fn prune(
@@ -123,11 +125,15 @@ struct Run<'a> {
 impl Run<'_> {
     fn structured(&self) -> Result<Pruned, PruneError> {
         let cut = structured::cut(self.model, self.graph, self.inferred, self.spec)?;
-        (self.entered)(Stage::Certifying);
-        let tailor = surgery::Tailor::new(self.model, self.graph, self.inferred, &cut.coupling, &cut.selection);
-        let certificate = self.subject(&cut.model).masked_equivalence(&tailor, &cut.plan)?;
+        let certificate = if self.spec.dry_run {
+            None
+        } else {
+            (self.entered)(Stage::Certifying);
+            let tailor = surgery::Tailor::new(self.model, self.graph, self.inferred, &cut.coupling, &cut.selection);
+            Some(self.subject(&cut.model).masked_equivalence(&tailor, &cut.plan)?)
+        };
         let mut findings = Vec::new();
-        if certificate.vacuous_on_own_weights {
+        if certificate.as_ref().is_some_and(|certificate| certificate.vacuous_on_own_weights) {
             findings.push(
                 "the removed channels did not reach the outputs on the certificate's inputs; the proof is the comparison with random weights"
                     .to_owned(),
@@ -136,13 +142,14 @@ impl Run<'_> {
         let size_before = cost::size(self.model, &self.spec.example_shapes);
         let report = PruneReport {
             method: "structured".into(),
-            criterion: name_of(self.spec.criterion).into(),
+            criterion: self.spec.criterion.as_str().into(),
             removed: cut.removed(),
             groups: cut.groups(),
             coverage_parameters: cut.coverage(self.graph, size_before.parameters),
             frozen: cut.coupling.frozen.clone(),
             size_before,
             size_after: cost::size(&cut.model, &self.spec.example_shapes),
+            dry_run: self.spec.dry_run,
             certificate,
             drift: None,
             notes: cut.notes,
@@ -154,7 +161,7 @@ impl Run<'_> {
         let (Target::Sparsity(share) | Target::ChannelsRemoved(share)) = self.spec.target else {
             return Err(allocate::AllocateError::MacsUnknown("zeros do not change them; give `sparsity`".into()).into());
         };
-        let exclude = structured::globs(&self.spec.exclude, self.graph)?;
+        let exclude = names::Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, self.graph)?;
         let sparse = unstructured::sparsify(self.model, share, self.spec.criterion, self.spec.seed, &exclude)?;
         let reached = sparse.zeros as f64 / sparse.prunable.max(1) as f64;
         if reached + 1e-9 < share {
@@ -166,18 +173,23 @@ impl Run<'_> {
             let (target, best) = (format!("sparsity {share}"), format!("{reached:.4}"));
             return Err(allocate::AllocateError::Unreachable { target, best, because }.into());
         }
-        (self.entered)(Stage::Certifying);
-        let certificate = self.subject(&sparse.model).verified()?;
+        let certificate = if self.spec.dry_run {
+            None
+        } else {
+            (self.entered)(Stage::Certifying);
+            Some(self.subject(&sparse.model).verified()?)
+        };
         let size_before = cost::size(self.model, &self.spec.example_shapes);
         let report = PruneReport {
             method: "unstructured".into(),
-            criterion: name_of(self.spec.criterion).into(),
+            criterion: self.spec.criterion.as_str().into(),
             removed: reached,
             groups: Vec::new(),
             coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
             frozen: sparse.frozen,
             size_before,
             size_after: cost::size(&sparse.model, &self.spec.example_shapes),
+            dry_run: self.spec.dry_run,
             certificate,
             drift: None,
             notes: vec![
@@ -198,13 +210,5 @@ impl Run<'_> {
             threads: self.threads,
             seed: self.spec.seed,
         }
-    }
-}
-
-fn name_of(criterion: Criterion) -> &'static str {
-    match criterion {
-        Criterion::L1 => "l1",
-        Criterion::L2 => "l2",
-        Criterion::Random => "random",
     }
 }

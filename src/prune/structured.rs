@@ -1,16 +1,14 @@
 //! The structured cut, from a model and a spec to a plan and the cut model. The certificate is apart.
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-
-use super::allocate::{AllocateError, Allocation, Budget, Rounding, Selection};
+use super::allocate::{self, AllocateError, Allocation, Bounds, Budget, Rounding, Selection};
 use super::coupling::{self, Coupling, Member, Wishes};
 use super::error::PruneError;
-use super::importance;
+use super::importance::Scoring;
+use super::names::Excluded;
 use super::surgery::{Plan, SurgeryError, Tailor};
 use crate::cost::{self, OpenSizes};
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
-use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::shape::Inferred;
 use crate::spec::prune::{PruneSpec, Target};
 use crate::spec::report::{GroupMember, GroupReport};
@@ -41,43 +39,49 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     if found < LEAST_OPSET {
         return Err(PruneError::Opset { least: LEAST_OPSET, found });
     }
-    let mut wishes = Wishes { exclude: globs(&spec.exclude, graph)?, holds: Vec::new(), keep_normalised: spec.keep_normalized };
-    let open = OpenSizes::new(model, inferred, &spec.example_shapes);
-    let parameters = cost::parameter_count(model);
-    let mut notes = Vec::new();
+    let mut wishes = Wishes {
+        exclude: Excluded::new(&spec.exclude, &spec.exclude_operators, graph)?,
+        holds: Vec::new(),
+        keep_normalised: spec.keep_normalized,
+    };
+    let scoring =
+        Scoring { criterion: spec.criterion, normalizer: spec.normalizer, reduction: spec.reduction, seed: spec.seed };
+    let mut held = Vec::new();
     let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
     loop {
         let coupling = coupling::couple(model, graph, inferred, &wishes)?;
-        let scores = importance::scores(graph, &coupling, spec.criterion, spec.seed)?;
-        let rounding = Rounding::new(graph, &coupling, &scores, spec.round_to);
-        let macs = Budget::macs(graph, inferred, &coupling, &open);
+        let scores = scoring.scores(graph, &coupling)?;
+        let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
         let allocation = Allocation {
             coupling: &coupling,
-            scores: &scores,
+            scores: &scores.of_units,
             scope: spec.scope,
-            rounding: &rounding,
-            macs: &macs,
-            parameters: &Budget::parameters(graph, inferred, &coupling, parameters),
+            classes: &allocate::classes(graph, &coupling, spec.scope),
+            least: &bounds.least,
+            rounding: &Rounding::new(graph, &coupling, &scores.of_units, spec.round_to),
+            budget: &budget(model, graph, inferred, &coupling, spec),
         };
         // A target that was made stricter is not the one to report on.
         let selection = match (allocation.select(target), &missed) {
             (Err(AllocateError::Unreachable { because, .. }), Some(best)) => {
-                return Err(unreachable(spec.target, *best, because).into());
+                return Err(allocate::missed(spec.target, *best, because).into());
             }
             (selection, _) => selection?,
         };
         let cut = Tailor::new(model, graph, inferred, &coupling, &selection).cut();
         match cut {
             Ok((plan, cut)) => match shortfall(spec, model, &cut) {
-                None => return Ok(Cut { coupling, selection, plan, model: cut, notes }),
-                Some(measured) if stricter.next().is_some() => {
-                    (target, missed) = (scaled(target, wanted(spec.target) / measured), Some(measured));
+                None => {
+                    let notes = [scores.notes, bounds.notes, held].concat();
+                    return Ok(Cut { coupling, selection, plan, model: cut, notes });
                 }
-                Some(measured) => return Err(unreachable(spec.target, measured, String::new()).into()),
+                Some(measured) if stricter.next().is_some() => {
+                    (target, missed) = (stricter_than(target, spec.target, measured), Some(measured));
+                }
+                Some(measured) => return Err(allocate::missed(spec.target, measured, String::new()).into()),
             },
             Err(SurgeryError::Held(hold)) if !wishes.holds.contains(&hold) => {
-                notes
-                    .push(format!("axis {} of `{}` stays: {} ({})", hold.axis, hold.value, hold.reason, hold.operator));
+                held.push(format!("axis {} of `{}` stays: {} ({})", hold.axis, hold.value, hold.reason, hold.operator));
                 wishes.holds.push(hold);
             }
             Err(error) => return Err(error.into()),
@@ -85,69 +89,56 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     }
 }
 
-/// The share of the figure in question that the cut model keeps, where that is more than the target allows.
-fn shortfall(spec: &PruneSpec, model: &Model, cut: &Model) -> Option<f64> {
-    let figure = |model: &Model| match spec.target {
-        Target::ParamsKept(_) => Some(cost::parameter_count(model)),
-        Target::MacsKept(_) => cost::macs(model, &spec.example_shapes).ok(),
-        Target::ChannelsRemoved(_) | Target::Sparsity(_) => None,
-    };
-    let (before, after) = (figure(model)? as f64, figure(cut).map_or(f64::INFINITY, |after| after as f64));
-    (after > wanted(spec.target) * before).then(|| after / before.max(1.0))
-}
-
-fn wanted(target: Target) -> f64 {
-    let (Target::ParamsKept(share)
-    | Target::MacsKept(share)
-    | Target::ChannelsRemoved(share)
-    | Target::Sparsity(share)) = target;
-    share
-}
-
-/// The same kind of target with another share.
-fn scaled(target: Target, factor: f64) -> Target {
-    match target {
-        Target::ParamsKept(share) => Target::ParamsKept(share * factor),
-        Target::MacsKept(share) => Target::MacsKept(share * factor),
-        other => other,
-    }
-}
-
-fn unreachable(target: Target, best: f64, because: String) -> AllocateError {
-    let name = if matches!(target, Target::MacsKept(_)) { "macs_kept" } else { "params_kept" };
-    AllocateError::Unreachable { target: format!("{name} {}", wanted(target)), best: format!("{best:.4}"), because }
-}
-
-/// The patterns of names to leave alone.
-///
-/// Errors: a pattern without a match, for what it was to protect would be cut without a word.
-pub fn globs(patterns: &[String], graph: &Graph<'_>) -> Result<GlobSet, PruneError> {
-    let bad = |pattern: &str| PruneError::Exclude { pattern: pattern.to_owned() };
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = Glob::new(pattern).map_err(|_| bad(pattern))?;
-        let matcher = glob.compile_matcher();
-        let nodes = graph.proto.node.iter();
-        let mut names =
-            nodes.flat_map(|node| std::iter::once(node.name()).chain(node.output.iter().map(String::as_str)));
-        let mut initializers = graph.proto.initializer.iter().map(TensorProto::name);
-        if !names.any(|name| matcher.is_match(name)) && !initializers.any(|name| matcher.is_match(name)) {
-            let example = graph.proto.node.iter().map(NodeProto::name).find(|name| !name.is_empty());
-            let example = example.or_else(|| graph.proto.initializer.first().map(TensorProto::name));
-            return Err(PruneError::ExcludesNothing {
-                pattern: pattern.clone(),
-                example: example.unwrap_or_default().to_owned(),
-            });
+/// The figure that the target is about.
+fn budget(
+    model: &Model,
+    graph: &Graph<'_>,
+    inferred: &Inferred,
+    coupling: &Coupling,
+    spec: &PruneSpec,
+) -> Result<Budget, String> {
+    match spec.target {
+        Target::MacsKept(_) => {
+            Budget::macs(graph, inferred, coupling, &OpenSizes::new(model, inferred, &spec.example_shapes))
         }
-        set.add(glob);
+        Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),
+        Target::Bytes(_) => Ok(Budget::bits(graph, inferred, coupling, model.size_bytes() as u64 * 8)),
+        Target::ChannelsRemoved(_) | Target::Sparsity(_) => Ok(Budget::default()),
     }
-    set.build().map_err(|_| bad(&patterns.join(", ")))
+}
+
+/// How much the cut model has in the target's measure, where that is more than the target allows.
+fn shortfall(spec: &PruneSpec, model: &Model, cut: &Model) -> Option<f64> {
+    let (measured, most) = match spec.target {
+        Target::ParamsKept(share) => {
+            (cost::parameter_count(cut) as f64 / cost::parameter_count(model).max(1) as f64, share)
+        }
+        Target::MacsKept(share) => {
+            let before = cost::macs(model, &spec.example_shapes).ok()?.max(1) as f64;
+            let after = cost::macs(cut, &spec.example_shapes).map_or(f64::INFINITY, |after| after as f64);
+            (after / before, share)
+        }
+        Target::Bytes(bytes) => (cut.size_bytes() as f64, bytes as f64),
+        Target::ChannelsRemoved(_) | Target::Sparsity(_) => return None,
+    };
+    (measured > most).then_some(measured)
+}
+
+/// A stricter target, for a model that still has `measured`.
+fn stricter_than(target: Target, asked: Target, measured: f64) -> Target {
+    match (target, asked) {
+        (Target::ParamsKept(share), Target::ParamsKept(most)) => Target::ParamsKept(share * most / measured),
+        (Target::MacsKept(share), Target::MacsKept(most)) => Target::MacsKept(share * most / measured),
+        (Target::Bytes(bytes), Target::Bytes(most)) => Target::Bytes((bytes as f64 * most as f64 / measured) as u64),
+        (other, _) => other,
+    }
 }
 
 impl Cut {
     /// Every group with its members and widths.
     pub fn groups(&self) -> Vec<GroupReport> {
-        let report = |group: &coupling::Group| {
+        let report = |at: usize| {
+            let group = &self.coupling.groups[at];
             let mut members: Vec<GroupMember> = Vec::new();
             for Member { tensor, axis, .. } in
                 group.leaves.iter().flat_map(|leaf| &self.coupling.members[*leaf as usize])
@@ -160,13 +151,13 @@ impl Cut {
             }
             let kept = group.units.clone().filter(|unit| !self.selection.removed[*unit]).count();
             GroupReport {
-                name: members.first().map_or_else(String::new, |member| member.initializer.clone()),
+                name: self.coupling.name_of(at).to_owned(),
                 members,
                 width_before: group.units.len() as u64,
                 width_after: kept as u64,
             }
         };
-        self.coupling.groups.iter().map(report).collect()
+        (0..self.coupling.groups.len()).map(report).collect()
     }
 
     /// Share of the channels in groups that went.

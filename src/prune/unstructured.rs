@@ -13,6 +13,7 @@ use crate::spec::prune::Criterion;
 use crate::spec::report::Frozen;
 
 use super::importance::{ImportanceError, is_contracted};
+use super::names::Excluded;
 
 /// A model with zeros.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct Sparse {
 /// Operators that hand their first input's elements on as they are.
 const HANDING_ON: [&str; 7] = ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
 
-/// Sets at least the given share of the weights of convolutions and matrix products to zero, those of least magnitude
-/// first, ties by tensor and position; `Random` draws which go. A weight is found behind operators that only hand it on.
+/// Sets at least the given share of the weights of convolutions and matrix products to zero, those that score
+/// least first, ties by tensor and position. A weight is found behind operators that only hand it on.
 /// Excluded constants stay.
 ///
 /// Errors: a weight that cannot be read or is not a number.
@@ -39,7 +40,7 @@ pub fn sparsify(
     share: f64,
     criterion: Criterion,
     seed: u64,
-    exclude: &globset::GlobSet,
+    exclude: &Excluded,
 ) -> Result<Sparse, ImportanceError> {
     let graph = model.graph();
     let mut weights = Vec::new();
@@ -57,12 +58,9 @@ pub fn sparsify(
     }
     let prunable: usize = weights.iter().map(|(_, _, values)| values.len()).sum();
     let wanted = (share * prunable as f64 - 1e-6).ceil().max(0.0) as usize;
-    let mut keys: Vec<(f64, usize)> = match criterion {
-        Criterion::Random => super::importance::draw(seed, prunable).into_iter().zip(0..).collect(),
-        Criterion::L1 | Criterion::L2 => {
-            weights.iter().flat_map(|(_, _, values)| values).map(|value| f64::from(value.abs())).zip(0..).collect()
-        }
-    };
+    let tensors: Vec<&[f32]> = weights.iter().map(|(_, _, values)| values.as_slice()).collect();
+    let mut keys: Vec<(f64, usize)> =
+        super::importance::of_weights(criterion, &tensors, seed)?.into_iter().zip(0..).collect();
     if wanted > 0 && wanted < keys.len() {
         keys.select_nth_unstable_by(wanted - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
@@ -85,12 +83,12 @@ pub fn sparsify(
 }
 
 /// The constants that are multiplied and summed over, each once, in the order of their first use.
-fn contracted<'g>(graph: &Graph<'g>, exclude: &globset::GlobSet) -> Vec<&'g str> {
+fn contracted<'g>(graph: &Graph<'g>, exclude: &Excluded) -> Vec<&'g str> {
     let mut names: Vec<&str> = Vec::new();
-    for (index, node) in graph.proto.node.iter().enumerate().filter(|(_, node)| !exclude.is_match(node.name())) {
+    for (index, node) in graph.proto.node.iter().enumerate().filter(|(_, node)| !exclude.has_node(node)) {
         for slot in (0..node.input.len()).filter(|slot| is_contracted(graph, index, *slot)) {
             let Some(name) = behind(graph, &node.input[slot]) else { continue };
-            if !names.contains(&name) && !exclude.is_match(name) {
+            if !names.contains(&name) && !exclude.has_initializer(name) {
                 names.push(name);
             }
         }
@@ -123,7 +121,7 @@ fn zeros(graph: &Graph<'_>, names: &HashSet<&str>) -> u64 {
 }
 
 /// Constants of two axes or more that got no zeros, with the reason.
-fn left_alone(graph: &Graph<'_>, pruned: &HashSet<&str>, exclude: &globset::GlobSet) -> Vec<Frozen> {
+fn left_alone(graph: &Graph<'_>, pruned: &HashSet<&str>, exclude: &Excluded) -> Vec<Frozen> {
     let constants = graph.proto.node.iter().filter(|node| node.is("Constant")).flat_map(|node| &node.output);
     let names = graph.proto.initializer.iter().map(TensorProto::name).chain(constants.map(String::as_str));
     let mut frozen = Vec::new();
@@ -133,7 +131,7 @@ fn left_alone(graph: &Graph<'_>, pruned: &HashSet<&str>, exclude: &globset::Glob
             continue;
         }
         let user = graph.uses(name).first().map(|used| graph.node(used.node));
-        let excluded = exclude.is_match(name) || user.is_some_and(|node| exclude.is_match(node.name()));
+        let excluded = exclude.has_initializer(name) || user.is_some_and(|node| exclude.has_node(node));
         let reason =
             if excluded { "it is excluded" } else { "no convolution or matrix product takes its elements as they are" };
         let operator = user.map(NodeProto::label);

@@ -243,6 +243,13 @@ impl JobRequest {
             JobKind::Retrain => vec![parse_step(StepKind::Retrain, self.dataset_id, self.spec.clone(), "")?],
             JobKind::Evaluate => vec![parse_step(StepKind::Evaluate, self.dataset_id, self.spec.clone(), "")?],
         };
+        let plans_only = |step: &Step| matches!(&step.spec, StepSpec::Prune(spec) if spec.dry_run);
+        if let Some(step) = steps.iter().rev().skip(1).rev().position(plans_only) {
+            return Err(SpecError {
+                pointer: format!("/spec/steps/{step}/spec/dry_run"),
+                message: "a dry run makes no model for the next step; it can only be the last".into(),
+            });
+        }
         Ok(JobSpec { kind: self.kind, steps })
     }
 }
@@ -315,6 +322,36 @@ mod tests {
     fn a_target_holds_exactly_one() {
         let error = request("prune", &json!({"target": {"macs_kept": 0.5, "params_kept": 0.5}})).parse().unwrap_err();
         assert!(error.pointer.starts_with("/spec/target"), "{error}");
+    }
+
+    #[test]
+    fn a_dry_run_can_only_be_the_last_step() {
+        let steps = |first: bool, second: bool| {
+            let step = |dry_run| json!({"kind": "prune", "spec": {"dry_run": dry_run}});
+            request("pipeline", &json!({"steps": [{"kind": "evaluate"}, step(first), step(second)]})).parse()
+        };
+        assert_eq!(steps(true, true).unwrap_err().pointer, "/spec/steps/1/spec/dry_run");
+        assert!(steps(false, true).is_ok());
+    }
+
+    #[test]
+    fn what_a_prune_request_cannot_mean_is_refused_with_its_field() {
+        let table = [
+            (json!({"method": "unstructured", "criterion": "fpgm"}), "criterion"),
+            (json!({"method": "unstructured", "normalizer": "max"}), "normalizer"),
+            (json!({"method": "unstructured", "reduction": "max"}), "reduction"),
+            (json!({"method": "unstructured", "bounds": {"a": {"min_width": 4}}}), "bounds"),
+            (json!({"method": "unstructured", "target": {"bytes": 1000}}), "target"),
+            (json!({"target": {"bytes": 0}}), "target"),
+            (json!({"bounds": {"a": {}}}), "bounds"),
+            (json!({"bounds": {"[": {"min_width": 4}}}), "bounds"),
+            (json!({"bounds": {"a": {"min_width": 0}}}), "bounds"),
+            (json!({"bounds": {"a": {"max_removed": 1.5}}}), "bounds"),
+        ];
+        for (spec, field) in table {
+            let error = request("prune", &spec).parse().expect_err(field);
+            assert_eq!(error.pointer, format!("/spec/{field}"), "{spec}: {error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod compatibility;
+pub mod criterion;
 pub mod evaluate;
 pub mod failure;
 pub mod job;

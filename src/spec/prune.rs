@@ -1,7 +1,11 @@
 //! What a prune job may ask for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use super::criterion::{Criterion, Normalizer, Reduction};
 
 /// A prune request as it arrives: every field has a default that a first-time user would want.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -9,6 +13,10 @@ use utoipa::ToSchema;
 pub struct PruneRequest {
     pub method: Method,
     pub criterion: Criterion,
+    /// What the scores of a group are divided by; `mean` by default, `none` for `lamp` (structured only).
+    pub normalizer: Option<Normalizer>,
+    /// How the scores of the layers of a group make one (structured only).
+    pub reduction: Reduction,
     pub scope: Scope,
     /// What is to be reached; half of the MACs (structured) or half of the weights zero (unstructured) by default.
     pub target: Option<Target>,
@@ -17,11 +25,17 @@ pub struct PruneRequest {
     pub round_to: Option<u32>,
     /// Glob patterns of node or initializer names whose channels stay; one that matches nothing fails the job.
     pub exclude: Vec<String>,
+    /// Operator types, such as `ConvTranspose`, whose outputs keep their channels (structured) or whose weights get no zeros
+    /// (unstructured); one that the model does not have fails the job.
+    pub exclude_operators: Vec<String>,
+    /// Bounds on the channels of layers, by glob pattern of the names of nodes or their initializers; all that match hold
+    /// for the groups of the channels that the layer writes. A pattern that matches nothing fails the job (structured only).
+    pub bounds: BTreeMap<String, WidthBound>,
     /// Leaves alone the axes that a mean, a norm or a softmax runs over, such as the residual stream of a transformer. They
     /// are cut by default; the statistics are then those of the channels that are left.
     pub keep_normalized: bool,
     /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
-    pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
+    pub example_shapes: BTreeMap<String, Vec<u64>>,
     /// Samples that are drawn from the dataset, where there is one, to observe the model's activations; as many others are
     /// held out to tell how far the pruned model is from its original. Labels are not needed.
     #[schema(default = 256)]
@@ -29,6 +43,9 @@ pub struct PruneRequest {
     /// Seed of the random criterion, of the drawn samples and of the certificate's inputs.
     #[schema(default = 1)]
     pub seed: Option<u64>,
+    /// Only plan: the report has groups, widths and sizes, the plan can be read, but no model is made and nothing is
+    /// certified.
+    pub dry_run: bool,
 }
 
 /// A prune job that has been checked.
@@ -36,17 +53,27 @@ pub struct PruneRequest {
 pub struct PruneSpec {
     pub method: Method,
     pub criterion: Criterion,
+    #[serde(default)]
+    pub normalizer: Normalizer,
+    #[serde(default)]
+    pub reduction: Reduction,
     pub scope: Scope,
     pub target: Target,
     pub round_to: u32,
     pub exclude: Vec<String>,
     #[serde(default)]
+    pub exclude_operators: Vec<String>,
+    #[serde(default)]
+    pub bounds: BTreeMap<String, WidthBound>,
+    #[serde(default)]
     pub keep_normalized: bool,
     #[serde(default)]
-    pub example_shapes: std::collections::BTreeMap<String, Vec<u64>>,
+    pub example_shapes: BTreeMap<String, Vec<u64>>,
     #[serde(default = "default_calibration_samples")]
     pub calibration_samples: u32,
     pub seed: u64,
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// Jobs that were stored before there was a choice.
@@ -69,19 +96,6 @@ pub enum Method {
     Unstructured,
 }
 
-/// How channels or weights are scored; higher scores stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Criterion {
-    /// Sum of absolute weights.
-    L1,
-    /// Euclidean norm of the weights.
-    #[default]
-    L2,
-    /// A seeded draw; the baseline that any criterion has to beat.
-    Random,
-}
-
 /// Over what scores are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +105,31 @@ pub enum Scope {
     Global,
     /// Each group gives the same share.
     Local,
+    /// Groups of the same structure compete among themselves, and each structure gives the same share. Source: Fang et al.,
+    /// "Isomorphic Pruning for Vision Models", ECCV 2024.
+    Isomorphic,
+}
+
+/// How far the channels of a group may be cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WidthBound {
+    /// Channels that stay at least; all of a group that has fewer.
+    #[schema(minimum = 1)]
+    pub min_width: Option<u64>,
+    /// Share of the channels that goes at most.
+    pub max_removed: Option<f64>,
+}
+
+impl WidthBound {
+    /// How many of a number of channels stay at least.
+    #[must_use]
+    pub fn least(&self, width: usize) -> usize {
+        let by_width = self.min_width.map_or(0, |least| usize::try_from(least).unwrap_or(usize::MAX));
+        // The product of a share and a whole number may come out a little above what it is.
+        let by_share = self.max_removed.map_or(0, |share| width - (share * width as f64 + 1e-9).floor() as usize);
+        by_width.max(by_share).min(width)
+    }
 }
 
 /// What a prune job is to reach; exactly one. Shares are of the original and lie in 0..=1.
@@ -103,6 +142,8 @@ pub enum Target {
     MacsKept(f64),
     /// Share of the parameters to keep, at most.
     ParamsKept(f64),
+    /// Bytes of the ONNX file, at most.
+    Bytes(u64),
     /// Share of the prunable weights to set to zero (unstructured only).
     Sparsity(f64),
 }
@@ -116,21 +157,9 @@ impl PruneRequest {
             Method::Structured => Target::MacsKept(0.5),
             Method::Unstructured => Target::Sparsity(0.5),
         });
-        let (Target::ChannelsRemoved(share)
-        | Target::MacsKept(share)
-        | Target::ParamsKept(share)
-        | Target::Sparsity(share)) = target;
-        if !(0.0..=1.0).contains(&share) {
-            return Err(("target", format!("must be a share between 0 and 1, is {share}")));
-        }
-        match (self.method, target) {
-            (Method::Structured, Target::Sparsity(_)) => {
-                return Err(("target", "`sparsity` belongs to the method `unstructured`; structured pruning takes `channels_removed`, `macs_kept` or `params_kept`".into()));
-            }
-            (Method::Unstructured, Target::ChannelsRemoved(_) | Target::MacsKept(_) | Target::ParamsKept(_)) => {
-                return Err(("target", "the method `unstructured` takes the target `sparsity`".into()));
-            }
-            _ => {}
+        check_target(self.method, target)?;
+        if self.method == Method::Unstructured {
+            self.check_unstructured()?;
         }
         let round_to = self.round_to.unwrap_or(8);
         if !(1..=1024).contains(&round_to) {
@@ -139,6 +168,9 @@ impl PruneRequest {
         if let Some(bad) = self.exclude.iter().find(|pattern| globset::Glob::new(pattern).is_err()) {
             return Err(("exclude", format!("`{bad}` is not a glob pattern")));
         }
+        for (pattern, bound) in &self.bounds {
+            check_bound(pattern, bound).map_err(|message| ("bounds", message))?;
+        }
         let calibration_samples = self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
         if !(1..=65_536).contains(&calibration_samples) {
             return Err(("calibration_samples", format!("must be between 1 and 65536, is {calibration_samples}")));
@@ -146,14 +178,72 @@ impl PruneRequest {
         Ok(PruneSpec {
             method: self.method,
             criterion: self.criterion,
+            normalizer: self.normalizer.unwrap_or_else(|| self.criterion.own_normalizer()),
+            reduction: self.reduction,
             scope: self.scope,
             target,
             round_to,
             exclude: self.exclude,
+            exclude_operators: self.exclude_operators,
+            bounds: self.bounds,
             keep_normalized: self.keep_normalized,
             example_shapes: self.example_shapes,
             calibration_samples,
             seed: self.seed.unwrap_or(1),
+            dry_run: self.dry_run,
         })
+    }
+
+    /// Refuses what means nothing for single weights, for what is asked for and not done would go unseen.
+    fn check_unstructured(&self) -> Result<(), (&'static str, String)> {
+        let only = |field| Err((field, "belongs to the method `structured`".to_owned()));
+        match self {
+            _ if !self.criterion.scores_weights() => {
+                Err(("criterion", format!("`{}` scores channels, not single weights", self.criterion.as_str())))
+            }
+            Self { normalizer: Some(_), .. } => only("normalizer"),
+            Self { reduction, .. } if *reduction != Reduction::default() => only("reduction"),
+            Self { bounds, .. } if !bounds.is_empty() => only("bounds"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_target(method: Method, target: Target) -> Result<(), (&'static str, String)> {
+    match target {
+        Target::ChannelsRemoved(share) | Target::MacsKept(share) | Target::ParamsKept(share) | Target::Sparsity(share)
+            if !(0.0..=1.0).contains(&share) =>
+        {
+            Err(("target", format!("must be a share between 0 and 1, is {share}")))
+        }
+        Target::Bytes(0) => Err(("target", "a file has at least 1 byte".into())),
+        Target::Sparsity(_) if method == Method::Structured => Err((
+            "target",
+            "`sparsity` belongs to the method `unstructured`; structured pruning takes `channels_removed`, `macs_kept`, \
+             `params_kept` or `bytes`"
+                .into(),
+        )),
+        Target::ChannelsRemoved(_) | Target::MacsKept(_) | Target::ParamsKept(_) | Target::Bytes(_)
+            if method == Method::Unstructured =>
+        {
+            Err(("target", "the method `unstructured` takes the target `sparsity`".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_bound(pattern: &str, bound: &WidthBound) -> Result<(), String> {
+    if globset::Glob::new(pattern).is_err() {
+        return Err(format!("`{pattern}` is not a glob pattern"));
+    }
+    match *bound {
+        WidthBound { min_width: None, max_removed: None } => {
+            Err(format!("`{pattern}` bounds nothing: give `min_width`, `max_removed` or both"))
+        }
+        WidthBound { min_width: Some(0), .. } => Err(format!("`min_width` of `{pattern}` must be at least 1")),
+        WidthBound { max_removed: Some(share), .. } if !(0.0..=1.0).contains(&share) => {
+            Err(format!("`max_removed` of `{pattern}` must be a share between 0 and 1, is {share}"))
+        }
+        WidthBound { .. } => Ok(()),
     }
 }

@@ -60,7 +60,7 @@ pub struct StepReport {
 impl StepReport {
     /// The proof that came with the step's model.
     pub fn certificate(&self) -> Option<&Certificate> {
-        let cut = self.prune.as_ref().map(|prune| &prune.certificate);
+        let cut = self.prune.as_ref().and_then(|prune| prune.certificate.as_ref());
         cut.or_else(|| self.retrain.as_ref()?.certificate.as_ref())
     }
 }
@@ -159,7 +159,11 @@ pub struct PruneReport {
     pub frozen: Vec<Frozen>,
     /// Share of the parameters that lie in prunable groups.
     pub coverage_parameters: f64,
-    pub certificate: Certificate,
+    /// Whether this is a plan alone: no model was made, and the sizes after are those that it would have.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// `None` of a dry run.
+    pub certificate: Option<Certificate>,
     /// How far the model that came out is from the original; `None` without a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

@@ -28,7 +28,7 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
     let report = digits.report(&finished);
 
     let [prune, retrain, evaluate] = report.steps.as_slice() else { panic!("{report:#?}") };
-    let certificate = &prune.prune.as_ref().unwrap().certificate;
+    let certificate = &prune.prune.as_ref().unwrap().certificate.as_ref().unwrap();
     assert!(
         certificate.passed && certificate.checks.iter().any(|check| check.engine == "onnxruntime"),
         "{certificate:#?}"
@@ -51,10 +51,8 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
     assert!(after.accuracy >= before.accuracy - 0.05, "{} after {}", after.accuracy, before.accuracy);
     assert!(finished.plan.is_some());
     assert_eq!(finished.model, None, "the last step makes none");
-    let handed_over: Vec<_> =
-        digits.handed_over().into_iter().map(|made| (made.model.step, made.certificate.is_some())).collect();
-    assert_eq!(handed_over, [(0, true), (1, true)], "prune and retrain make a model each, with its certificate");
-    assert_eq!(finished.earlier, [0, 1]);
+    let handed_over: Vec<usize> = digits.handed_over().iter().map(|model| model.step).collect();
+    assert_eq!(handed_over, [0, 1], "prune and retrain make a model each");
 }
 
 #[test]
@@ -78,7 +76,6 @@ fn a_job_that_is_interrupted_anywhere_ends_with_the_same_bytes() {
     assert!(attempts > 3, "the test interrupts the job, not {attempts} times");
     assert!(disturbed.output(&finished) == undisturbed, "the models differ");
     assert_eq!(disturbed.ended(), [0, 1, 2], "no step ends twice");
-    assert_eq!(finished.earlier, [0, 1], "those that earlier attempts handed over too");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Selection;
 use crate::cost::{self, Extent, OpenSizes};
+use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::shape::Inferred;
 use crate::prune::coupling::{Axis, Coupling, LeafId, Part};
@@ -119,14 +120,29 @@ impl Budget {
 
     /// Parameters. `all` is their number in the model as it stands; what no node of the main graph uses stays.
     pub fn parameters(graph: &Graph<'_>, inferred: &Inferred, coupling: &Coupling, all: u64) -> Self {
+        Self::constants(graph, inferred, coupling, all, &|dtype| u64::from(cost::is_parameter(dtype)))
+    }
+
+    /// Bits of the file, which has `all` as it stands; what is not the elements of a constant stays.
+    pub fn bits(graph: &Graph<'_>, inferred: &Inferred, coupling: &Coupling, all: u64) -> Self {
+        Self::constants(graph, inferred, coupling, all, &|dtype| dtype.bits() as u64)
+    }
+
+    /// The sum of what the elements of constants weigh by their type, and what `all` has beside it.
+    fn constants(
+        graph: &Graph<'_>,
+        inferred: &Inferred,
+        coupling: &Coupling,
+        all: u64,
+        weigh: &dyn Fn(DataType) -> u64,
+    ) -> Self {
         let open = OpenSizes::default();
         let mut uses: BTreeMap<&str, Vec<Use>> = BTreeMap::new();
         for tensor in coupling.tensors.iter().filter(|tensor| tensor.constant_use.is_some()) {
-            let (true, Some(axes)) = (inferred.dtype(&tensor.name).is_some_and(cost::is_parameter), &tensor.axes)
-            else {
+            let (Some(weight @ 1..), Some(axes)) = (inferred.dtype(&tensor.name).map(weigh), &tensor.axes) else {
                 continue;
             };
-            let mut size = Product { constant: 1, leaves: Vec::new() };
+            let mut size = Product { constant: weight, leaves: Vec::new() };
             if axes.iter().try_for_each(|axis| multiply(&mut size, axis, coupling, &open)).is_ok() {
                 let one = Use { axes: axes.clone(), size };
                 let uses = uses.entry(&tensor.name).or_default();

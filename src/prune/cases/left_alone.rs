@@ -146,7 +146,7 @@ fn a_pattern_that_excludes_nothing_is_refused_with_a_name_of_the_model() {
     for spec in [half(), PruneSpec { method: Method::Unstructured, target: Target::Sparsity(0.5), ..half() }] {
         let spec = PruneSpec { exclude: vec!["layer9*".into()], ..spec };
         let error = prune(&model, &spec, None, 1, &|_| {}).unwrap_err();
-        assert!(matches!(&error, PruneError::ExcludesNothing { pattern, .. } if pattern == "layer9*"), "{error}");
+        assert!(error.to_string().contains("`layer9*` matches no node or initializer"), "{error}");
         let failure = Failure::from(error);
         assert_eq!(failure.place.as_deref(), Some("/spec/exclude"));
     }

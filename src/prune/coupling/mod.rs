@@ -19,12 +19,11 @@ mod units;
 
 use std::ops::Range;
 
-use globset::GlobSet;
-
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::shape::{Dim, Inferred};
+use crate::prune::names::Excluded;
 use crate::spec::report::Frozen;
 pub use numbering::TooManyIndices;
 use relations::Relations;
@@ -116,6 +115,12 @@ impl Coupling {
         let leaf = self.leaves[leaf as usize];
         self.unit_of[leaf.first..leaf.first + leaf.size].iter().any(|unit| *unit != NO_UNIT)
     }
+
+    /// The name that a group goes by: that of the first constant that holds it.
+    pub fn name_of(&self, group: usize) -> &str {
+        let mut members = self.groups[group].leaves.iter().flat_map(|leaf| &self.members[*leaf as usize]);
+        members.next().map_or("", |member| &self.tensors[member.tensor].name)
+    }
 }
 
 /// An axis of a value that has to stay, found out only when a cut was tried.
@@ -130,8 +135,8 @@ pub struct Hold {
 /// What the user or an earlier attempt wants left alone.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
-    /// Names of nodes (their outputs stay) and initializers (all their axes stay).
-    pub exclude: GlobSet,
+    /// Nodes (their outputs stay) and initializers (all their axes stay).
+    pub exclude: Excluded,
     pub holds: Vec<Hold>,
     /// Whether axes that a mean, a norm or a softmax runs over stay.
     pub keep_normalised: bool,
@@ -189,14 +194,14 @@ fn freeze_borders(relations: &mut Relations<'_>) {
 fn freeze_wishes(relations: &mut Relations<'_>, wishes: &Wishes) {
     let graph = relations.graph;
     for node in &graph.proto.node {
-        if wishes.exclude.is_match(node.name()) {
+        if wishes.exclude.has_node(node) {
             for tensor in node.output.iter().filter_map(|name| relations.value(name)).collect::<Vec<_>>() {
                 relations.freeze_tensor(tensor, Some(&node.label()), "it is excluded");
             }
         }
     }
     for tensor in 0..relations.tensors.len() {
-        if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.is_match(&relations.tensors[tensor].name)
+        if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.has_initializer(&relations.tensors[tensor].name)
         {
             relations.freeze_tensor(tensor, None, "it is excluded");
         }

@@ -46,7 +46,12 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
         let _ = write!(page, ", {cut} of {} cut", count(prune.groups.len() as u64, "group"));
     }
     let _ = writeln!(page, "; {} of the parameters lie in prunable groups.", percent(prune.coverage_parameters));
-    certificate(page, &prune.certificate);
+    match &prune.certificate {
+        Some(proof) => certificate(page, proof),
+        None => {
+            page.push_str("\nA dry run: this is what would be cut. No model was made, and nothing was certified.\n");
+        }
+    }
     if let Some(drift) = &prune.drift {
         let _ = writeln!(
             page,

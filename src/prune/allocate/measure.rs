@@ -1,0 +1,128 @@
+//! Whether a selection meets a target, and what is said where none does.
+
+use std::collections::BTreeMap;
+
+use super::{AllocateError, Budget, Selection};
+use crate::prune::coupling::Coupling;
+use crate::spec::prune::Target;
+
+/// A target with what is needed to tell whether it is met.
+#[derive(Debug)]
+pub struct Measure<'a> {
+    target: Target,
+    coupling: &'a Coupling,
+    kind: Kind<'a>,
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    /// At least this share of the units goes.
+    Removed(f64),
+    /// At most this much of a figure stays.
+    Kept { budget: &'a Budget, most: f64, whole: f64 },
+}
+
+impl<'a> Measure<'a> {
+    /// `budget` is the figure that the target is about, where it is about one.
+    ///
+    /// Errors: why it cannot be counted.
+    pub fn new(
+        target: Target,
+        coupling: &'a Coupling,
+        budget: &'a Result<Budget, String>,
+    ) -> Result<Self, AllocateError> {
+        let kept = |most: &dyn Fn(f64) -> f64| {
+            let budget = budget.as_ref().map_err(|reason| AllocateError::MacsUnknown(reason.clone()))?;
+            let whole = budget.of(coupling, &Selection::none(coupling)) as f64;
+            Ok(Kind::Kept { budget, most: most(whole), whole })
+        };
+        let kind = match target {
+            // The request's parser lets sparsity through for unstructured pruning only.
+            Target::ChannelsRemoved(share) | Target::Sparsity(share) => Kind::Removed(share),
+            Target::MacsKept(share) | Target::ParamsKept(share) => kept(&|whole| share * whole)?,
+            // The budget counts bits.
+            Target::Bytes(bytes) => kept(&|_| bytes as f64 * 8.0)?,
+        };
+        Ok(Self { target, coupling, kind })
+    }
+
+    /// The share that the target leaves of what it is about.
+    pub fn share_kept(&self) -> f64 {
+        match self.kind {
+            Kind::Removed(share) => 1.0 - share,
+            Kind::Kept { most, whole, .. } => (most / whole.max(1.0)).clamp(0.0, 1.0),
+        }
+    }
+
+    /// Whether it is about a figure that falls with both sides of a layer, or about channels.
+    pub fn falls_with_the_square(&self) -> bool {
+        matches!(self.kind, Kind::Kept { .. })
+    }
+
+    pub fn is_met(&self, selection: &Selection) -> bool {
+        match &self.kind {
+            // A share of a channel cannot go: half of five channels are two.
+            Kind::Removed(share) => {
+                selection.count() as f64 >= (share * self.coupling.units.len() as f64 + 1e-9).floor()
+            }
+            Kind::Kept { budget, most, .. } => budget.of(self.coupling, selection) as f64 <= *most,
+        }
+    }
+
+    pub fn wants_something(&self) -> bool {
+        self.share_kept() < 1.0
+    }
+
+    /// That the target is out of reach, what was the best, and what holds the rest: operators, and the user's bounds on so
+    /// many groups.
+    pub fn unreachable(&self, best: &Selection, bounded: usize) -> AllocateError {
+        let best = match &self.kind {
+            Kind::Removed(_) => selection_share(best, self.coupling),
+            Kind::Kept { budget, whole, .. } => {
+                let figure = budget.of(self.coupling, best) as f64;
+                if matches!(self.target, Target::Bytes(_)) { figure / 8.0 } else { figure / whole.max(1.0) }
+            }
+        };
+        let mut because = because(self.coupling);
+        if bounded > 0 {
+            because.push_str(&format!(" (`bounds` hold {bounded} of {} groups)", self.coupling.groups.len()));
+        }
+        missed(self.target, best, because)
+    }
+}
+
+/// The error of a target that was missed; `best` is in the target's own measure.
+pub fn missed(target: Target, best: f64, because: String) -> AllocateError {
+    let (name, best) = match target {
+        Target::ChannelsRemoved(share) => (format!("channels_removed {share}"), format!("{best:.4}")),
+        Target::MacsKept(share) => (format!("macs_kept {share}"), format!("{best:.4}")),
+        Target::ParamsKept(share) => (format!("params_kept {share}"), format!("{best:.4}")),
+        Target::Sparsity(share) => (format!("sparsity {share}"), format!("{best:.4}")),
+        Target::Bytes(bytes) => (format!("bytes {bytes}"), format!("{:.0}", best.ceil())),
+    };
+    AllocateError::Unreachable { target: name, best, because }
+}
+
+fn selection_share(selection: &Selection, coupling: &Coupling) -> f64 {
+    selection.count() as f64 / coupling.units.len().max(1) as f64
+}
+
+/// The reasons that hold most axes, where some are held.
+fn because(coupling: &Coupling) -> String {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for frozen in &coupling.frozen {
+        *counts.entry((&frozen.reason, frozen.operator.as_deref().unwrap_or(""))).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let reasons: Vec<String> = counts
+        .iter()
+        .take(3)
+        .map(
+            |((reason, operator), _)| {
+                if operator.is_empty() { (*reason).to_owned() } else { format!("{operator}: {reason}") }
+            },
+        )
+        .collect();
+    if reasons.is_empty() { String::new() } else { format!(" (left alone: {})", reasons.join("; ")) }
+}

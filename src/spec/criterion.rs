@@ -1,0 +1,100 @@
+//! How channels or weights are scored, and how scores are brought together and compared.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How channels or weights are scored; higher scores stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// Sum of absolute weights.
+    L1,
+    /// Euclidean norm of the weights.
+    #[default]
+    L2,
+    /// Squared weights, over the sum of those that are not smaller in the same group (structured) or tensor (unstructured).
+    /// Compares across layers by itself.
+    Lamp,
+    /// Mean distance to the other channels of the group: what lies in the middle of the others can be replaced by them
+    /// (structured only).
+    Fpgm,
+    /// The scale of the batch normalisations that the channels go through; groups without one are scored by `l2`, which
+    /// the report's notes say (structured only).
+    BnScale,
+    /// A seeded draw; the baseline that any criterion has to beat.
+    Random,
+}
+
+impl Criterion {
+    /// Every criterion, in the order of the documentation.
+    pub const ALL: [Self; 6] = [Self::L1, Self::L2, Self::Lamp, Self::Fpgm, Self::BnScale, Self::Random];
+
+    /// The criterion as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L1 => "l1",
+            Self::L2 => "l2",
+            Self::Lamp => "lamp",
+            Self::Fpgm => "fpgm",
+            Self::BnScale => "bn_scale",
+            Self::Random => "random",
+        }
+    }
+
+    /// Whether it can tell single weights apart, and not only channels.
+    #[must_use]
+    pub fn scores_weights(self) -> bool {
+        matches!(self, Self::L1 | Self::L2 | Self::Lamp | Self::Random)
+    }
+
+    /// What its scores are divided by where the request does not say.
+    #[must_use]
+    pub fn own_normalizer(self) -> Normalizer {
+        if self == Self::Lamp { Normalizer::None } else { Normalizer::Mean }
+    }
+}
+
+/// What the scores of a group are divided by, so that groups of other sizes and scales can be compared with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalizer {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The largest of them.
+    Max,
+    /// Their sum.
+    Sum,
+    /// Their standard deviation, after the mean was taken away.
+    Standardize,
+    /// Nothing: scores are compared as they are.
+    None,
+}
+
+impl Normalizer {
+    /// Every normaliser, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Mean, Self::Max, Self::Sum, Self::Standardize, Self::None];
+}
+
+/// How the weights that go with a channel make one score: those of the layers that write it and of those that read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// All weights as if they were one tensor: a layer counts by the number of its weights.
+    #[default]
+    Pooled,
+    /// The sum of the layers' scores.
+    Sum,
+    /// The mean of the layers' scores: each layer counts the same.
+    Mean,
+    /// The highest of the layers' scores: what one layer needs stays.
+    Max,
+    /// The layers that write the channel alone, pooled; all of them where none does.
+    Producer,
+}
+
+impl Reduction {
+    /// Every reduction, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Pooled, Self::Sum, Self::Mean, Self::Max, Self::Producer];
+}
