@@ -1,5 +1,6 @@
 //! What an ended attempt process means: one pure function from what is known of its death to how the attempt ended.
 
+use super::listener::Unheard;
 use crate::spec::attempt::{AttemptOutcome, Finished};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::summary::Inspection;
@@ -43,6 +44,8 @@ pub struct Death {
     pub outcome: Option<AttemptOutcome>,
     pub exit: Exit,
     pub sent: Option<Sent>,
+    /// Why not all that it told was heard, where that is so.
+    pub unheard: Option<Unheard>,
     /// The last lines of plain text on its standard error.
     pub tail: String,
     /// Whether the kernel killed any process for memory while this one ran.
@@ -76,12 +79,19 @@ const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
 const SIGSYS: i32 = 31;
 
-/// Reads a death. An order to kill has the last word; then what the process itself wrote; then what was done to it;
-/// then its signal.
+/// Reads a death. An order to kill has the last word; then whether its messages were heard; then what the process itself
+/// wrote; then what was done to it; then its signal.
 pub fn classify(death: Death) -> Ending {
-    let Death { outcome, exit, sent, tail, kernel_out_of_memory } = death;
+    let Death { outcome, exit, sent, unheard, tail, kernel_out_of_memory } = death;
     if sent == Some(Sent::Kill) {
         return Ending::Killed;
+    }
+    if let Some(unheard) = unheard {
+        // A line that was cut off is what a killed process leaves, and the next attempt tells it again; one that says it
+        // has finished told more than was heard.
+        if !matches!(unheard, Unheard::CutOff) || matches!(outcome, Some(AttemptOutcome::Finished(_))) {
+            return fail(FailureCode::Internal, format!("a message of the attempt was lost: {unheard}"));
+        }
     }
     if let Some(outcome) = outcome {
         return of_outcome(outcome);
@@ -173,7 +183,7 @@ mod tests {
     use super::*;
 
     fn death(exit: Exit) -> Death {
-        Death { outcome: None, exit, sent: None, tail: String::new(), kernel_out_of_memory: false }
+        Death { outcome: None, exit, sent: None, unheard: None, tail: String::new(), kernel_out_of_memory: false }
     }
 
     fn code(death: Death) -> FailureCode {
@@ -263,6 +273,33 @@ mod tests {
         let outcome = Some(failed(FailureCode::CertificateFailed, "no"));
         let killed = Death { outcome, sent: Some(Sent::Kill), ..death(Exit::Signal(SIGKILL)) };
         assert_eq!(classify(killed), Ending::Killed);
+    }
+
+    #[test]
+    fn a_message_that_was_not_heard_fails_what_would_have_finished() {
+        let finished = || {
+            let finished = Finished { model: None, earlier: vec![0], report: "report.json".into(), plan: None };
+            Some(AttemptOutcome::Finished(Box::new(finished)))
+        };
+        for unheard in [Unheard::CutOff, Unheard::TooLong] {
+            let death = Death { outcome: finished(), unheard: Some(unheard), ..death(Exit::Code(0)) };
+            assert_eq!(code(death), FailureCode::Internal);
+        }
+        let interrupted = Death {
+            outcome: Some(AttemptOutcome::Interrupted),
+            unheard: Some(Unheard::TooLong),
+            ..death(Exit::Code(0))
+        };
+        assert_eq!(code(interrupted), FailureCode::Internal, "what it told of its checkpoint may be what is missing");
+    }
+
+    #[test]
+    fn a_process_that_is_killed_while_it_tells_something_is_lost_and_not_at_fault() {
+        let killed = Death { unheard: Some(Unheard::CutOff), ..death(Exit::Signal(SIGKILL)) };
+        assert_eq!(code(killed), FailureCode::WorkerLost);
+        let by_order =
+            Death { unheard: Some(Unheard::TooLong), sent: Some(Sent::Kill), ..death(Exit::Signal(SIGKILL)) };
+        assert_eq!(classify(by_order), Ending::Killed);
     }
 
     #[test]

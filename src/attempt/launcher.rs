@@ -31,6 +31,10 @@ pub const ENVIRONMENT: [&str; 7] =
 /// Messages that wait for the worker before the child has to wait.
 const NEWS_CAPACITY: usize = 1024;
 
+/// How long nothing may come from the pipes of a dead process, held open by something that it started, before they are
+/// left. What the process itself wrote lies there when it ends, and is read within moments.
+const PIPE_GRACE: Duration = Duration::from_secs(5);
+
 /// How attempts are started.
 #[derive(Clone, Debug)]
 pub struct LauncherSettings {
@@ -179,6 +183,7 @@ impl Launcher {
             log_fields: job.log_fields.clone(),
             deadline: Duration::from_millis(job.limits.deadline_ms),
             drain_grace: settings.drain_grace,
+            pipe_grace: PIPE_GRACE,
             orders: orders_receiver,
             news: news_sender,
         };

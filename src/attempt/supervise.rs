@@ -8,21 +8,16 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
 
 use super::death::{Death, Exit, Sent, classify};
 use super::launcher::{News, Order};
+use super::listener::{Listener, Unheard};
 use super::{logs, outcome};
-
-/// Longest message that an attempt may write.
-const MESSAGE_BYTES: u64 = 1 << 20;
-
-/// How long the pipes of a dead process may stay open (held by something that it started) before they are left.
-const PIPE_GRACE: Duration = Duration::from_secs(5);
 
 /// A sleep that never ends within the life of a machine.
 const NEVER: Duration = Duration::from_hours(24 * 365);
@@ -34,8 +29,27 @@ pub(super) struct Supervised {
     pub(super) log_fields: BTreeMap<String, String>,
     pub(super) deadline: Duration,
     pub(super) drain_grace: Duration,
+    /// How long nothing may come from the pipes of a dead process before they are left.
+    pub(super) pipe_grace: Duration,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) news: mpsc::Sender<News>,
+}
+
+/// The task that hands out the child's messages, and how it ended once it has.
+struct Messages {
+    task: JoinHandle<Result<(), Unheard>>,
+    heard: Option<Result<(), Unheard>>,
+}
+
+impl Messages {
+    /// Waits until there are no more messages, each of them handed out.
+    async fn end(&mut self) -> &Result<(), Unheard> {
+        let heard = match self.heard.take() {
+            Some(heard) => heard,
+            None => (&mut self.task).await.unwrap_or(Err(Unheard::Abandoned)),
+        };
+        self.heard.insert(heard)
+    }
 }
 
 impl Supervised {
@@ -44,23 +58,35 @@ impl Supervised {
         let out_of_memory_kills = out_of_memory_kills();
         // Held open to the end: its closing is what ends an orphan.
         let lifeline = self.child.stdin.take();
-        let messages = self.child.stdout.take().map(|stdout| tokio::spawn(relay_messages(stdout, self.news.clone())));
+        let exited = CancellationToken::new();
+        let listener = Listener { news: self.news.clone(), exited: exited.clone(), grace: self.pipe_grace };
+        let stdout = self.child.stdout.take();
+        let mut messages = Messages {
+            task: tokio::spawn(async move {
+                match stdout {
+                    Some(stdout) => listener.listen(stdout).await,
+                    None => Ok(()),
+                }
+            }),
+            heard: None,
+        };
         let fields = std::mem::take(&mut self.log_fields);
         let logs =
             self.child.stderr.take().map(|stderr| tokio::spawn(async move { logs::relay(stderr, &fields).await }));
 
-        let (status, sent) = self.wait(lifeline).await;
-        if let Some(messages) = messages {
-            let _ = timeout(PIPE_GRACE, messages).await;
-        }
+        let (status, sent) = self.wait(lifeline, &mut messages).await;
+        exited.cancel();
+        // For as long as the worker takes: the end is told behind everything that was told before it.
+        let unheard = messages.end().await.as_ref().err().cloned();
         let tail = match logs {
-            Some(logs) => timeout(PIPE_GRACE, logs).await.ok().and_then(Result::ok).unwrap_or_default(),
+            Some(logs) => timeout(self.pipe_grace, logs).await.ok().and_then(Result::ok).unwrap_or_default(),
             None => String::new(),
         };
         let death = Death {
             outcome: outcome::read(&self.scratch),
             exit: exit_of(&status),
             sent,
+            unheard,
             tail,
             kernel_out_of_memory: self::out_of_memory_kills() > out_of_memory_kills,
         };
@@ -68,7 +94,11 @@ impl Supervised {
         let _ = self.news.send(News::Ended(classify(death))).await;
     }
 
-    async fn wait(&mut self, lifeline: Option<ChildStdin>) -> (std::io::Result<ExitStatus>, Option<Sent>) {
+    async fn wait(
+        &mut self,
+        lifeline: Option<ChildStdin>,
+        messages: &mut Messages,
+    ) -> (std::io::Result<ExitStatus>, Option<Sent>) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let mut sent = None;
         // Whichever comes first of the deadline and, once draining, the end of the grace period.
@@ -78,6 +108,12 @@ impl Supervised {
         let status = loop {
             tokio::select! {
                 status = self.child.wait() => break status,
+                heard = messages.end(), if messages.heard.is_none() => {
+                    // Whatever else it does is in vain.
+                    if heard.is_err() {
+                        signal_group(pid, Signal::KILL);
+                    }
+                }
                 () = &mut deadline, if !matches!(sent, Some(Sent::Deadline | Sent::Kill)) => {
                     sent = Some(Sent::Deadline);
                     signal_group(pid, Signal::KILL);
@@ -119,25 +155,6 @@ fn signal_group(pid: Option<Pid>, signal: Signal) {
     }
 }
 
-async fn relay_messages(stdout: impl AsyncRead + Unpin, news: mpsc::Sender<News>) {
-    let mut reader = BufReader::new(stdout);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader).take(MESSAGE_BYTES).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        match serde_json::from_slice(&line) {
-            Ok(message) => {
-                // Read on where nobody listens, so that the child does not block on a full pipe.
-                let _ = news.send(News::Message(message)).await;
-            }
-            Err(error) => warn!("An attempt told something that is no message: {error}"),
-        }
-    }
-}
-
 fn exit_of(status: &std::io::Result<ExitStatus>) -> Exit {
     match status {
         // A status that cannot be read: as if the process had been taken away.
@@ -153,4 +170,64 @@ fn exit_of(status: &std::io::Result<ExitStatus>) -> Exit {
 fn out_of_memory_kills() -> u64 {
     let Ok(counters) = fs::read_to_string("/proc/vmstat") else { return 0 };
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Stdio;
+
+    use tokio::process::Command;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::attempt::death::Ending;
+    use crate::spec::attempt::AttemptMessage;
+
+    // The messages of a dead child had five seconds to reach a worker, of which a thousand wait at most: the rest was
+    // dropped, and the end told.
+    #[tokio::test]
+    async fn all_that_a_dead_child_told_comes_before_its_end_however_slow_the_worker_is() {
+        const MESSAGES: usize = 1800;
+        let scratch = tempfile::tempdir().unwrap();
+        let script = format!(
+            r#"i=0; while [ $i -lt {MESSAGES} ]; do echo '{{"message":"checkpoint","directory":"'$i'"}}'; i=$((i + 1)); done
+            echo '{{"outcome":"interrupted"}}' > outcome.json"#
+        );
+        let child = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(scratch.path())
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = format!("/proc/{}", child.id().unwrap());
+        let (news, mut heard) = mpsc::channel(1024);
+        let (_orders, orders) = watch::channel(Order::Run);
+        let pipe_grace = Duration::from_millis(20);
+        let supervised = Supervised {
+            child,
+            scratch: scratch.path().to_path_buf(),
+            log_fields: BTreeMap::new(),
+            deadline: Duration::from_mins(1),
+            drain_grace: Duration::from_secs(1),
+            pipe_grace,
+            orders,
+            news,
+        };
+        tokio::spawn(supervised.run());
+        // The worker is busy until the child is dead, and for long after that.
+        while Path::new(&process).exists() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        sleep(20 * pipe_grace).await;
+
+        for number in 0..MESSAGES {
+            let told = News::Message(AttemptMessage::Checkpoint { directory: number.to_string() });
+            assert_eq!(heard.recv().await, Some(told));
+        }
+        assert_eq!(heard.recv().await, Some(News::Ended(Ending::Interrupted)));
+    }
 }

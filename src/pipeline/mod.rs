@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::data::Dataset;
 use crate::onnx::model::Model;
-use crate::spec::attempt::{AttemptMessage, Finished, JobEvent, OutputModel, RunTask, StepEnd};
+use crate::spec::attempt::{AttemptMessage, Finished, JobEvent, MadeModel, OutputModel, RunTask, StepEnd};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::job::{Stage, Step, StepSpec};
 use crate::spec::observer::Observer;
@@ -135,11 +135,13 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
             }),
         };
         let goes_on = index + 1 < task.spec.steps.len();
-        let handed_over = model.clone().filter(|_| goes_on);
-        let certificate = outcome.report.certificate().filter(|_| goes_on).cloned();
+        let made = match &model {
+            Some(model) if goes_on => Some(write_made(model, &outcome.report, &outputs)?),
+            Some(_) | None => None,
+        };
         let finished = FinishedStep { report: outcome.report, model, plan: outcome.plan };
         let directory = checkpointer.finish_step(finished)?;
-        let end = StepEnd { step: index, directory, model: handed_over, certificate, event };
+        let end = StepEnd { step: index, directory, made, event };
         observer.tell(AttemptMessage::StepFinished(Box::new(end)));
     }
     observer.stage(Stage::Publishing, task.spec.steps.len() - 1);
@@ -165,7 +167,9 @@ fn finish(task: &RunTask, threads: u32, scratch: &Path, steps: &[FinishedStep]) 
     } else {
         Some(write("plan.json", serde_json::json!({ "cuts": cuts }).to_string().into_bytes())?)
     };
-    Ok(Finished { model: steps.last().and_then(|step| step.model.clone()), report, plan })
+    let (last, before) = steps.split_last().map_or((None, steps), |(last, before)| (Some(last), before));
+    let earlier = before.iter().filter_map(|step| Some(step.model.as_ref()?.step)).collect();
+    Ok(Finished { model: last.and_then(|step| step.model.clone()), earlier, report, plan })
 }
 
 /// A result as JSON. Results are plain data, so that a failure is a defect.
@@ -195,6 +199,14 @@ fn write_model(model: &Model, step: usize, outputs: &Path) -> Result<OutputModel
         .and_then(|()| fs::rename(&partial, outputs.join(&file)))
         .map_err(|e| io_failure("the model", &e))?;
     Ok(OutputModel { step, file, summary: inspect::summarize(model) })
+}
+
+/// Writes down what is published of a step's model before the job ends; returns the file's name in `outputs/`.
+fn write_made(model: &OutputModel, report: &StepReport, outputs: &Path) -> Result<String, Failure> {
+    let made = MadeModel { model: model.clone(), certificate: report.certificate().cloned() };
+    let name = format!("step-{}.json", model.step);
+    fs::write(outputs.join(&name), to_json_value(&made)?.to_string()).map_err(|e| io_failure(&name, &e))?;
+    Ok(name)
 }
 
 /// Where a path of the job file leads: relative paths start at the scratch directory.

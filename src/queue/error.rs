@@ -14,6 +14,9 @@ pub enum QueueError {
     /// A model or dataset that the job names is not there.
     #[error("there is no {what} {id}")]
     InputMissing { what: Resource, id: Uuid },
+    /// A step that is done made a model, and its end was never kept. Nothing was published.
+    #[error("the model of step {} of job {job_id} was never handed over", .step + 1)]
+    StepMissing { job_id: Uuid, step: u32 },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

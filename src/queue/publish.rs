@@ -18,6 +18,8 @@ use crate::store::model::{self, Lineage, NewModel};
 pub struct Publication {
     /// The model that the last step made; those of earlier steps were published as they ended.
     pub model: Option<StepModel>,
+    /// Those earlier steps: without the model of each of them nothing is published.
+    pub earlier: Vec<u32>,
     pub report: BlobRef,
     pub plan: Option<BlobRef>,
 }
@@ -44,7 +46,7 @@ pub enum PublishOutcome {
 
 /// Publishes the results and ends the job.
 ///
-/// Errors: `LeaseLost`, `BlobMissing` (store it again and repeat); nothing was published.
+/// Errors: `LeaseLost`, `StepMissing`, `BlobMissing` (store it again and repeat); nothing was published.
 pub async fn publish(
     conn: &mut PgConnection,
     lease: &Lease,
@@ -58,6 +60,7 @@ pub async fn publish(
         tx.commit().await?;
         return Ok(PublishOutcome::Cancelled);
     }
+    check_earlier(&mut tx, lease, &publication.earlier).await?;
     let output_model_id = match &publication.model {
         Some(made) => Some(insert(&mut tx, lease, &held, made).await?),
         None => model::latest_of(&mut tx, lease.tenant, lease.job_id).await?,
@@ -66,6 +69,16 @@ pub async fn publish(
     write(&mut tx, lease, &held, &next, &results).await?;
     tx.commit().await?;
     Ok(PublishOutcome::Published(output_model_id))
+}
+
+/// Holds the job to what its earlier steps made. Until the job has ended nobody can delete those models, so one that is
+/// not there was never published: the end of its step got lost, and with it what the user would be told is done.
+async fn check_earlier(conn: &mut PgConnection, lease: &Lease, earlier: &[u32]) -> Result<(), QueueError> {
+    let kept = model::made_by(conn, lease.tenant, &[lease.job_id]).await?;
+    match earlier.iter().find(|step| !kept.iter().any(|(_, made_by, _)| made_by == *step)) {
+        Some(step) => Err(QueueError::StepMissing { job_id: lease.job_id, step: *step }),
+        None => Ok(()),
+    }
 }
 
 /// Inserts a model that a step made; its parent is the one that the step before made, the first one's the job's model.

@@ -5,10 +5,9 @@
 //!
 //! ```text
 //! job.json                 AttemptJob, written by the launcher
-//! inputs/                  files that the job file names
 //! resume/                  the last checkpoint's files, absent on a first attempt
-//! checkpoints/<n>/         complete directories, announced by AttemptMessage::Checkpoint
-//! outputs/                 models, report.json, plan.json
+//! checkpoints/<n>/         complete directories, announced by AttemptMessage::Checkpoint or StepFinished
+//! outputs/                 models, MadeModel of each that is handed over early, report.json, plan.json
 //! outcome.json             AttemptOutcome, written last
 //! ```
 
@@ -139,7 +138,8 @@ impl Default for DatasetLimits {
     }
 }
 
-/// One line of JSON on the attempt's standard output.
+/// One line of JSON on the attempt's standard output. Lines stay small, whatever the model is: a line that is too long
+/// fails the attempt, so what grows with the model is written to a file that the line names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case")]
 pub enum AttemptMessage {
@@ -162,13 +162,20 @@ pub struct StepEnd {
     pub step: usize,
     /// `checkpoints/<directory>` is complete; a later attempt that goes on from it does not do the step again.
     pub directory: String,
-    /// The model that the step made, to be published; its file lies in the checkpoint too. `None` of the job's last step,
-    /// whose model is published with the report.
-    pub model: Option<OutputModel>,
-    /// Proof that came with the model.
-    pub certificate: Option<Certificate>,
+    /// Name of the file in `outputs/` with the [`MadeModel`] that is to be published. `None` where the step made no model,
+    /// and of the job's last step, whose model is published with the report.
+    pub made: Option<String>,
     /// What the history says of it.
     pub event: JobEvent,
+}
+
+/// A step's model with all that is published of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MadeModel {
+    /// Its file lies in the checkpoint behind the step too.
+    pub model: OutputModel,
+    /// Proof that came with the model.
+    pub certificate: Option<Certificate>,
 }
 
 /// Something that happened in a job and stays in its history.
@@ -202,6 +209,8 @@ pub enum AttemptOutcome {
 pub struct Finished {
     /// The model that the last step made; the models of earlier steps were handed over as those ended.
     pub model: Option<OutputModel>,
+    /// Those earlier steps, in this attempt or in one before. Nothing is published where one of them was not kept.
+    pub earlier: Vec<usize>,
     /// Name of the report's file.
     pub report: String,
     /// Name of the plan's file, where something was cut.

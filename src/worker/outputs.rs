@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 
 use super::Shared;
 use super::inputs::inside;
 use crate::queue::{CheckpointFile, FinishedStep, Publication, StepModel};
-use crate::spec::attempt::{Finished, OutputModel, StepEnd};
+use crate::spec::attempt::{Finished, MadeModel, OutputModel, StepEnd};
 use crate::spec::job::{JobSpec, StepKind};
 use crate::spec::report::{Certificate, Report, StepReport};
 use crate::store::blob::{self, BlobRef};
@@ -45,11 +46,13 @@ pub(super) async fn store_step(
     naming: Naming<'_>,
 ) -> Result<FinishedStep> {
     let checkpoint = store_checkpoint(shared, scratch, &end.directory).await?;
-    let model = match &end.model {
-        Some(made) => {
-            let file = checkpoint.iter().find(|file| file.name == made.file);
-            let blob = file.with_context(|| format!("the checkpoint has no {}", made.file))?.blob.clone();
-            Some(step_model(made, blob, end.certificate.as_ref(), naming)?)
+    let model = match &end.made {
+        Some(name) => {
+            let path = scratch.join("outputs").join(inside(name)?);
+            let made: MadeModel = read_json(&path).await.context("reading what a step made")?;
+            let file = checkpoint.iter().find(|file| file.name == made.model.file);
+            let blob = file.with_context(|| format!("the checkpoint has no {}", made.model.file))?.blob.clone();
+            Some(step_model(&made.model, blob, made.certificate.as_ref(), naming)?)
         }
         None => None,
     };
@@ -90,10 +93,7 @@ pub(super) async fn store_results(
 ) -> Result<Publication> {
     let outputs = scratch.join("outputs");
     let report_path = outputs.join(inside(&finished.report)?);
-    let report: Report = {
-        let bytes = tokio::fs::read(&report_path).await.context("reading the report")?;
-        serde_json::from_slice(&bytes).context("the attempt left a report that cannot be read")?
-    };
+    let report: Report = read_json(&report_path).await.context("reading the report")?;
     let model = match &finished.model {
         Some(made) => {
             let blob = store(shared, &outputs.join(inside(&made.file)?)).await.context("storing a model")?;
@@ -107,14 +107,26 @@ pub(super) async fn store_results(
         Some(plan) => Some(store(shared, &outputs.join(inside(plan)?)).await.context("storing the plan")?),
         None => None,
     };
-    Ok(Publication { model, report, plan })
+    let earlier = finished.earlier.iter().map(|step| u32::try_from(*step)).collect::<Result<_, _>>()?;
+    Ok(Publication { model, earlier, report, plan })
 }
 
-async fn store(shared: &Shared, path: &Path) -> Result<BlobRef> {
-    // An attempt that links to a file elsewhere would have the worker read it.
+/// Refuses links: an attempt that links to a file elsewhere would have the worker read it.
+async fn check_regular(path: &Path) -> Result<()> {
     if !tokio::fs::symlink_metadata(path).await?.is_file() {
         bail!("{} is no regular file", path.display());
     }
+    Ok(())
+}
+
+async fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    check_regular(path).await?;
+    let bytes = tokio::fs::read(path).await?;
+    serde_json::from_slice(&bytes).with_context(|| format!("the attempt left a {} that cannot be read", path.display()))
+}
+
+async fn store(shared: &Shared, path: &Path) -> Result<BlobRef> {
+    check_regular(path).await?;
     let mut connection = shared.database.pool().acquire().await?;
     Ok(blob::store_file(&mut connection, &shared.objects, path).await?)
 }

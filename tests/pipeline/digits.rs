@@ -1,6 +1,5 @@
 //! A job on the digits example in a scratch directory of its own.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use secateur::pipeline::{self, Stop};
 use secateur::spec::attempt::{
-    AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, ModelLimits, OutputModel, RunTask, StepEnd,
+    AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, MadeModel, ModelLimits, RunTask, StepEnd,
 };
 use secateur::spec::job::{JobKind, JobRequest};
 use secateur::spec::observer::Observer;
@@ -22,9 +21,10 @@ use uuid::Uuid;
 /// A job and its scratch directory.
 pub struct Digits {
     scratch: TempDir,
-    task: RefCell<RunTask>,
+    task: Mutex<RunTask>,
     announced: Mutex<Vec<String>>,
     ended: Mutex<Vec<StepEnd>>,
+    handed_over: Mutex<Vec<MadeModel>>,
 }
 
 impl Digits {
@@ -62,13 +62,19 @@ impl Digits {
             dataset_limits: DatasetLimits::default(),
         };
         let scratch = tempfile::tempdir().unwrap();
-        Self { scratch, task: RefCell::new(task), announced: Mutex::default(), ended: Mutex::default() }
+        Self {
+            scratch,
+            task: Mutex::new(task),
+            announced: Mutex::default(),
+            ended: Mutex::default(),
+            handed_over: Mutex::default(),
+        }
     }
 
     /// Runs the job on one thread until it ends or is interrupted.
     pub fn run(&self, interruptions: &Interruptions) -> Result<Finished, Stop> {
-        let observer = Watched { announced: &self.announced, ended: &self.ended, interruptions };
-        pipeline::run(&self.task.borrow(), 1, self.scratch.path(), &observer)
+        let observer = Watched { digits: self, interruptions };
+        pipeline::run(&self.task.lock().unwrap(), 1, self.scratch.path(), &observer)
     }
 
     /// Lays the scratch directory of the next attempt: nothing but the last checkpoint.
@@ -78,15 +84,15 @@ impl Digits {
         if let Some(last) = self.announced.lock().unwrap().pop() {
             let _ = fs::remove_dir_all(root.join("resume"));
             fs::rename(root.join("checkpoints").join(last), root.join("resume")).unwrap();
-            self.task.borrow_mut().resume = Some(PathBuf::from("resume"));
+            self.task.lock().unwrap().resume = Some(PathBuf::from("resume"));
         }
         let _ = fs::remove_dir_all(root.join("checkpoints"));
         self.announced.lock().unwrap().clear();
     }
 
     /// The models that steps handed over as they ended.
-    pub fn handed_over(&self) -> Vec<OutputModel> {
-        self.ended.lock().unwrap().iter().filter_map(|end| end.model.clone()).collect()
+    pub fn handed_over(&self) -> Vec<MadeModel> {
+        self.handed_over.lock().unwrap().clone()
     }
 
     /// The steps that ended, in all attempts.
@@ -101,7 +107,7 @@ impl Digits {
     /// The bytes of the last model.
     pub fn output(&self, finished: &Finished) -> Vec<u8> {
         // The model that came out is the last one made, also where no model was made by the last step.
-        let made = finished.model.clone().or_else(|| self.handed_over().pop()).unwrap();
+        let made = finished.model.clone().or_else(|| Some(self.handed_over().pop()?.model)).unwrap();
         fs::read(self.scratch.path().join("outputs").join(&made.file)).unwrap()
     }
 }
@@ -125,18 +131,21 @@ impl Interruptions {
 }
 
 struct Watched<'a> {
-    announced: &'a Mutex<Vec<String>>,
-    ended: &'a Mutex<Vec<StepEnd>>,
+    digits: &'a Digits,
     interruptions: &'a Interruptions,
 }
 
 impl Observer for Watched<'_> {
     fn tell(&self, message: AttemptMessage) {
         match message {
-            AttemptMessage::Checkpoint { directory } => self.announced.lock().unwrap().push(directory),
+            AttemptMessage::Checkpoint { directory } => self.digits.announced.lock().unwrap().push(directory),
             AttemptMessage::StepFinished(end) => {
-                self.announced.lock().unwrap().push(end.directory.clone());
-                self.ended.lock().unwrap().push(*end);
+                let outputs = self.digits.scratch.path().join("outputs");
+                let made = end.made.as_ref().map(|name| fs::read(outputs.join(name)).unwrap());
+                let made = made.map(|bytes| serde_json::from_slice(&bytes).unwrap());
+                self.digits.handed_over.lock().unwrap().extend(made);
+                self.digits.announced.lock().unwrap().push(end.directory.clone());
+                self.digits.ended.lock().unwrap().push(*end);
             }
             AttemptMessage::Stage { .. } | AttemptMessage::Progress { .. } | AttemptMessage::Event { .. } => {}
         }

@@ -51,8 +51,10 @@ fn a_pipeline_prunes_retrains_and_evaluates_against_its_start() {
     assert!(after.accuracy >= before.accuracy - 0.05, "{} after {}", after.accuracy, before.accuracy);
     assert!(finished.plan.is_some());
     assert_eq!(finished.model, None, "the last step makes none");
-    let handed_over: Vec<usize> = digits.handed_over().iter().map(|model| model.step).collect();
-    assert_eq!(handed_over, [0, 1], "prune and retrain make a model each");
+    let handed_over: Vec<_> =
+        digits.handed_over().into_iter().map(|made| (made.model.step, made.certificate.is_some())).collect();
+    assert_eq!(handed_over, [(0, true), (1, true)], "prune and retrain make a model each, with its certificate");
+    assert_eq!(finished.earlier, [0, 1]);
 }
 
 #[test]
@@ -76,6 +78,7 @@ fn a_job_that_is_interrupted_anywhere_ends_with_the_same_bytes() {
     assert!(attempts > 3, "the test interrupts the job, not {attempts} times");
     assert!(disturbed.output(&finished) == undisturbed, "the models differ");
     assert_eq!(disturbed.ended(), [0, 1, 2], "no step ends twice");
+    assert_eq!(finished.earlier, [0, 1], "those that earlier attempts handed over too");
 }
 
 #[test]

@@ -158,11 +158,19 @@ async fn a_dropped_attempt_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn noise_on_the_message_pipe_is_passed_over() {
-    let world = World::script(&format!(r#"echo 'not json'; echo '{{"message":"unheard of"}}'; {READY}; exit 0"#));
-    let mut attempt = world.start().await;
-    ready(&mut attempt).await;
-    assert_eq!(code(end(&mut attempt).await), FailureCode::Internal);
+async fn a_line_that_is_no_message_ends_the_attempt_and_voids_its_outcome() {
+    let lines =
+        ["echo 'not json'", r#"echo '{"message":"unheard of"}'"#, "head -c 2000000 /dev/zero | tr '\\0' x; echo"];
+    for line in lines {
+        let outcome = r#"{"outcome":"finished","model":null,"earlier":[],"report":"report.json","plan":null}"#;
+        let world =
+            World::script(&format!("echo '{outcome}' > outcome.json; {READY}; {line}; while :; do sleep 60; done"));
+        let mut attempt = world.start().await;
+        ready(&mut attempt).await;
+        let Ending::Failed(failure) = end(&mut attempt).await else { panic!("not a failure: {line}") };
+        assert_eq!(failure.code, FailureCode::Internal, "{line}");
+        assert!(failure.message.contains("a message of the attempt was lost"), "{failure}");
+    }
 }
 
 /// A real attempt whose job file is a pipe that nobody writes to: it waits for its job, alive.

@@ -69,7 +69,7 @@ impl From<QueueError> for Problem {
         match error {
             QueueError::Store(error) => error.into(),
             QueueError::InputMissing { .. } => Self::new(ProblemCode::ReferenceNotFound, format!("{error}.")),
-            QueueError::LeaseLost { .. } => Self::internal(error),
+            QueueError::LeaseLost { .. } | QueueError::StepMissing { .. } => Self::internal(error),
         }
     }
 }

@@ -15,7 +15,7 @@ async fn everything_becomes_visible_at_once_with_its_lineage() {
     let first = world.finished_step(0, b"small").await;
     queue::finish_step(&mut *world.conn().await, &claim.lease, &first).await.unwrap();
     let model = Some(world.step_model(2, b"smallest").await);
-    let publication = Publication { model, ..world.publication().await };
+    let publication = Publication { model, earlier: vec![0], ..world.publication().await };
 
     let mut tx = world.database().pool().begin().await.unwrap();
     let outcome = queue::publish(&mut tx, &claim.lease, &publication).await.unwrap();
@@ -36,6 +36,28 @@ async fn everything_becomes_visible_at_once_with_its_lineage() {
     }
     let (report, plan) = job::results(&mut conn, DEFAULT_TENANT, job.id).await.unwrap();
     assert_eq!((report, plan), (Some(publication.report), publication.plan));
+}
+
+// The end of a step that was lost on its way took the step's model with it, and the job succeeded.
+#[tokio::test]
+async fn a_job_does_not_succeed_without_a_model_that_an_earlier_step_made() {
+    let world = World::new().await;
+    let lease = world.running().await.lease;
+    let small = world.finished_step(0, b"small").await;
+    queue::finish_step(&mut *world.conn().await, &lease, &small).await.unwrap();
+    let model = Some(world.step_model(2, b"smallest").await);
+    let publication = Publication { model, earlier: vec![0, 1], ..world.publication().await };
+    let mut conn = world.conn().await;
+    let error = queue::publish(&mut conn, &lease, &publication).await.unwrap_err();
+    assert!(matches!(error, QueueError::StepMissing { step: 1, .. }), "{error}");
+    assert_eq!(world.status(lease.job_id).await, JobStatus::Running);
+    let made = model::made_by(&mut conn, DEFAULT_TENANT, &[lease.job_id]).await.unwrap();
+    assert_eq!(made.len(), 1, "the last step's model is not there either");
+
+    let smaller = world.finished_step(1, b"smaller").await;
+    queue::finish_step(&mut conn, &lease, &smaller).await.unwrap();
+    queue::publish(&mut conn, &lease, &publication).await.unwrap();
+    assert_eq!(world.status(lease.job_id).await, JobStatus::Succeeded);
 }
 
 #[tokio::test]

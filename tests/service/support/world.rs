@@ -127,6 +127,7 @@ impl World {
     pub async fn publication(&self) -> Publication {
         Publication {
             model: Some(self.step_model(0, b"a smaller model").await),
+            earlier: Vec::new(),
             report: self.blob(b"a report").await,
             plan: Some(self.blob(b"a plan").await),
         }

@@ -58,7 +58,7 @@ async fn a_worker_that_is_killed_after_the_end_of_a_step_has_published_it_once()
     script::write(
         world.folder.path(),
         r#"
-        [ -e resume/state ] && finish "$(cat resume/state)er" 1
+        [ -e resume/state ] && finish "$(cat resume/state)er" 1 0
         step_finished 0 small
         tell '{"message":"event","event":{"kind":"up","message":"Up."}}'
         while :; do sleep 0.05; done
@@ -87,6 +87,28 @@ async fn a_worker_that_is_killed_after_the_end_of_a_step_has_published_it_once()
     assert_eq!(model::get(&mut conn, DEFAULT_TENANT, last).await.unwrap().lineage.unwrap().parent_id, first);
     let ends = world.event_kinds(job.id).await.into_iter().filter(|kind| kind == "step_finished").count();
     assert_eq!(ends, 1);
+}
+
+// A job whose line about the end of a step was lost succeeded without the step's model.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_did_not_tell_of_a_steps_model_is_done_again() {
+    let world = World::new().await;
+    script::write(
+        world.folder.path(),
+        r#"
+        mkdir "$WORLD/first" 2>/dev/null || step_finished 0 small
+        finish smaller 1 0
+        "#,
+    );
+    let job = world.enqueue().await;
+    let worker = Hosted::start(&world, settings(LONG)).await;
+    until(&world, job.id, "the first attempt is over", |job| job.crash_count == 1).await;
+    world.pauses_pass().await;
+    let done = until_status(&world, job.id, JobStatus::Succeeded).await;
+    worker.stop().await;
+    assert_eq!(output(&world, &done).await, "smaller\n");
+    let made = model::made_by(&mut *world.conn().await, DEFAULT_TENANT, &[job.id]).await.unwrap();
+    assert_eq!(made.iter().map(|(_, step, _)| *step).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

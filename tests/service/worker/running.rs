@@ -45,6 +45,40 @@ async fn what_an_attempt_tells_and_makes_is_published() {
     assert_eq!(scratch, 0, "an orderly end leaves nothing");
 }
 
+// What is published of a step's model has no bound that a message could have: names alone may have megabytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_of_a_step_is_published_however_much_there_is_to_say_of_it() {
+    const BYTES: usize = 2 << 20;
+    let world = World::new().await;
+    script::write(
+        world.folder.path(),
+        &format!(
+            r#"
+            mkdir -p checkpoints/0 outputs
+            echo small >checkpoints/0/step-0.onnx
+            name=$(head -c {BYTES} /dev/zero | tr '\0' x)
+            cat >outputs/step-0.json <<MADE
+            {{"model":{{"step":0,"file":"step-0.onnx","summary":{{"inputs":[],"outputs":[{{"name":"$name","dtype":"float","shape":null}}],
+              "opsets":{{}},"ir_version":8,"producer":null,"nodes":1,"parameters":1,"macs":1}}}},"certificate":null}}
+MADE
+            tell_step_finished 0
+            kept 0
+            finish smaller 1 0
+            "#
+        ),
+    );
+    let job = world.enqueue().await;
+    let worker = Hosted::start(&world, settings(LONG)).await;
+    until_status(&world, job.id, JobStatus::Succeeded).await;
+    worker.stop().await;
+    let mut conn = world.conn().await;
+    let made = model::made_by(&mut conn, DEFAULT_TENANT, &[job.id]).await.unwrap();
+    let [(_, 0, first), (_, 1, _)] = made[..] else { panic!("{made:?}") };
+    let model = model::get(&mut conn, DEFAULT_TENANT, first).await.unwrap();
+    assert_eq!(model.summary.outputs[0].name.len(), BYTES);
+    assert_eq!(world.objects.read(&model.blob.sha256).await.unwrap(), "small\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_fails_the_job_with_its_reason() {
     let world = World::new().await;

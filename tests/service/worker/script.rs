@@ -22,13 +22,18 @@ model() {
 }
 # Ends a step with a model and the checkpoint behind it; returns when both are kept.
 step_finished() {
-    mkdir -p "checkpoints/$1"
+    mkdir -p "checkpoints/$1" outputs
     echo "$2" >"checkpoints/$1/state"
     echo "$2" >"checkpoints/$1/step-$1.onnx"
-    tell "{\"message\":\"step_finished\",\"step\":$1,\"directory\":\"$1\",\"model\":$(model "$1" "step-$1.onnx"),\"certificate\":null,\"event\":{\"kind\":\"step_finished\",\"message\":\"Done.\",\"data\":{\"step\":$1}}}"
+    echo "{\"model\":$(model "$1" "step-$1.onnx"),\"certificate\":null}" >"outputs/step-$1.json"
+    tell_step_finished "$1"
     kept "$1"
 }
+tell_step_finished() {
+    tell "{\"message\":\"step_finished\",\"step\":$1,\"directory\":\"$1\",\"made\":\"step-$1.json\",\"event\":{\"kind\":\"step_finished\",\"message\":\"Done.\",\"data\":{\"step\":$1}}}"
+}
 end() { echo "$1" >outcome.json; exit 0; }
+# Finishes with a model of this content that is the given step's (0); the third is the list of earlier steps that made one.
 finish() {
     mkdir -p outputs
     echo "$1" >outputs/model.onnx
@@ -37,7 +42,7 @@ finish() {
 {"schema_version":1,"kind":"evaluate","job_id":"$job","model_id":"$job","model_name":"net","steps":[],
  "environment":{"secateur_version":"0","onnx_runtime":null,"cpu":"test","cores":1,"threads":1}}
 REPORT
-    end "{\"outcome\":\"finished\",\"model\":$(model "${2:-0}" model.onnx),\"report\":\"report.json\",\"plan\":null}"
+    end "{\"outcome\":\"finished\",\"model\":$(model "${2:-0}" model.onnx),\"earlier\":[${3:-}],\"report\":\"report.json\",\"plan\":null}"
 }
 "#;
 
