@@ -2,10 +2,12 @@
 
 mod allocated;
 mod channels;
+mod fused;
 mod joined;
 mod left_alone;
 mod mutations;
 mod normalised;
+mod quantized;
 mod recurrent;
 mod regrouped;
 mod scored;
@@ -62,6 +64,13 @@ impl Net {
         self.b.node(op_type, inputs, attributes)
     }
 
+    /// A node of ONNX Runtime's own domain.
+    fn fused(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+        let output = self.b.fresh(op_type);
+        self.b.raw_node("com.microsoft", op_type, inputs, attributes, std::slice::from_ref(&output));
+        output
+    }
+
     /// A 3 × 3 convolution with bias under `name` and `name.bias`.
     fn conv(&mut self, name: &str, x: &str, c_in: usize, c_out: usize) -> String {
         self.grouped_conv(name, x, c_in, c_out, 1)
@@ -116,6 +125,15 @@ fn certified(model: &Model) -> Pruned {
 /// The certificate of what is no dry run.
 fn proof(pruned: &Pruned) -> &Certificate {
     pruned.report.certificate.as_ref().expect("a certificate")
+}
+
+/// As [`certified`], where tract may decline an operator.
+fn certified_on_one(model: &Model) -> Pruned {
+    let pruned = prune(model, &half(), None, 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+    let certificate = proof(&pruned);
+    assert!(!certificate.vacuous_on_own_weights, "{certificate:?}");
+    assert!(certificate.checks.iter().any(|check| check.engine == "onnxruntime" && check.error.is_some()));
+    pruned
 }
 
 /// Shape of an initializer of the cut model.

@@ -197,3 +197,46 @@ fn a_list_of_channels_is_renumbered_with_them() {
     assert!(shape(&pruned, "b")[1] < 6 && shape(&pruned, "a")[0] < 6, "{list:?}");
     assert!(list.iter().all(|index| (0..shape(&pruned, "a")[0]).contains(index)), "{list:?}");
 }
+
+#[test]
+fn an_equation_ties_the_axes_of_one_letter() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let w = net.weight("equation", &[6, 8]);
+    let y = net.node("Einsum", &[&y, &w], &[("equation", Attribute::String("nk, ok -> no".into()))]);
+    let y = net.dense("b", &y, 6, 2);
+    let pruned = certified(&net.finish(&y, &[2]));
+    assert!(shape(&pruned, "a")[0] < 8 && shape(&pruned, "b")[1] < 6);
+    assert_eq!(shape(&pruned, "equation"), [shape(&pruned, "b")[1], shape(&pruned, "a")[0]]);
+}
+
+#[test]
+fn channels_of_blocks_go_with_the_channel_that_they_become() {
+    for mode in ["DCR", "CRD"] {
+        let mut net = Net::new();
+        let x = net.input(&[3, 4, 4]);
+        let y = net.conv("a", &x, 3, 16);
+        let attributes = [("blocksize", Attribute::Int(2)), ("mode", Attribute::String(mode.into()))];
+        let y = net.node("DepthToSpace", &[&y], &attributes);
+        let y = net.conv("b", &y, 4, 6);
+        let y = net.node("SpaceToDepth", &[&y], &[("blocksize", Attribute::Int(2))]);
+        let y = net.conv("c", &y, 24, 2);
+        let pruned = certified_on_one(&net.finish(&y, &[2, 4, 4]));
+        assert!(shape(&pruned, "b")[1] < 4 && shape(&pruned, "b")[0] < 6, "{mode}");
+        assert_eq!(shape(&pruned, "a")[0], 4 * shape(&pruned, "b")[1], "{mode}");
+        assert_eq!(shape(&pruned, "c")[1], 4 * shape(&pruned, "b")[0], "{mode}");
+    }
+}
+
+#[test]
+fn every_copy_of_a_repeated_channel_goes() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 6);
+    let repeats = net.numbers(&[1, 3]);
+    let y = net.node("Tile", &[&y, &repeats], &[]);
+    let y = net.dense("b", &y, 18, 2);
+    let pruned = certified(&net.finish(&y, &[2]));
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (3, 9));
+}

@@ -34,14 +34,19 @@ impl Judge {
         match error {
             EngineError::OutOfMemory { .. } | EngineError::Unavailable { .. } => Err(CertifyError::Engine(error)),
             _ if self.decides => Err(CertifyError::Failed { what: format!("{what} does not run: {error}") }),
-            _ => Ok(CertificateCheck {
-                engine: self.engine.name().to_owned(),
-                output: String::new(),
-                batch_size: draws.first().map_or(1, |(batch, _)| *batch),
-                weights: weights.to_owned(),
-                error: None,
-                declined: Some(shortened(&error.to_string())),
-            }),
+            _ => Ok(self.declined(shortened(&error.to_string()), weights, draws)),
+        }
+    }
+
+    /// This engine has no say, for a reason.
+    pub fn declined(self, reason: String, weights: &str, draws: &Draws) -> CertificateCheck {
+        CertificateCheck {
+            engine: self.engine.name().to_owned(),
+            output: String::new(),
+            batch_size: draws.first().map_or(1, |(batch, _)| *batch),
+            weights: weights.to_owned(),
+            error: None,
+            declined: Some(reason),
         }
     }
 

@@ -3,7 +3,7 @@
 //! `mean = Σ kept x ÷ count of kept`, where a mean over all with zeros at the removed ones is corrected by all ÷ kept; the
 //! same for squares of the distances from it. Half precision is computed in single.
 
-use super::reference::{Masks, floats, plain};
+use super::reference::{Fill, Masks, floats, plain};
 use crate::onnx::attribute::Attribute;
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::NodeIndex;
@@ -12,6 +12,8 @@ use crate::onnx::tensor::Tensor;
 
 /// The operator set from which reductions take their axes as an input.
 const OPSET_OF_AXES_INPUT: i64 = 18;
+
+const NOTHING: Fill = Fill::Number(DataType::Float, 0.0);
 
 /// What a normalisation does, in common terms.
 struct Normalisation {
@@ -22,22 +24,35 @@ struct Normalisation {
     /// Whether the mean is subtracted.
     centred: bool,
     epsilon: f32,
+    /// Inputs that are added to the first before, and the output that gives the sum.
+    addends: &'static [usize],
+    /// Inputs that the result is multiplied by and added to.
+    affine: [Option<usize>; 2],
 }
 
 fn described(node: &NodeProto, rank: usize) -> Option<Normalisation> {
-    let epsilon = node.float("epsilon").unwrap_or(1e-5);
-    let axis = node.int("axis").unwrap_or(-1).rem_euclid(rank.max(1) as i64) as usize;
-    let over_last = |centred| Normalisation { groups: None, over: axis..rank, centred, epsilon };
-    match node.op_type() {
-        _ if !node.operator_domain().is_empty() => None,
-        "LayerNormalization" => Some(over_last(true)),
-        "RMSNormalization" | "SimplifiedLayerNormalization" => Some(over_last(false)),
-        "InstanceNormalization" => Some(Normalisation { groups: None, over: 2..rank, centred: true, epsilon }),
-        "GroupNormalization" => {
-            Some(Normalisation { groups: Some(node.int("num_groups")?), over: 2..3, centred: true, epsilon })
+    let last = rank.checked_sub(1)?;
+    let axis = node.int("axis").unwrap_or(-1).rem_euclid(rank as i64) as usize;
+    let plain = Normalisation {
+        groups: None,
+        over: axis..rank,
+        centred: true,
+        epsilon: node.float("epsilon").unwrap_or(1e-5),
+        addends: &[],
+        affine: [Some(1), Some(2)],
+    };
+    let fused = Normalisation { over: last..rank, affine: [Some(2), Some(3)], ..plain };
+    Some(match (node.operator_domain(), node.op_type()) {
+        ("", "LayerNormalization") => plain,
+        ("", "RMSNormalization" | "SimplifiedLayerNormalization") => Normalisation { centred: false, ..plain },
+        ("", "InstanceNormalization") => Normalisation { over: 2..rank, ..plain },
+        ("", "GroupNormalization") => Normalisation { groups: Some(node.int("num_groups")?), over: 2..3, ..plain },
+        ("com.microsoft", "SkipLayerNormalization") => Normalisation { addends: &[1, 4], ..fused },
+        ("com.microsoft", "SkipSimplifiedLayerNormalization") => {
+            Normalisation { addends: &[1, 3], affine: [Some(2), None], centred: false, ..fused }
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 impl Masks<'_> {
@@ -57,9 +72,16 @@ impl Masks<'_> {
         let dtype = self.inferred.dtype(input)?;
         let stem = format!("{output}_written_out");
         let mut writer = Writer { stem: &stem, count: 0, nodes };
+        let mut input = input.to_owned();
+        for addend in what.addends.iter().filter_map(|slot| node.input_name(*slot)) {
+            input = writer.op("Add", &[&input, addend]);
+        }
+        if let Some(sum) = node.output.get(3).filter(|name| !name.is_empty() && !what.addends.is_empty()) {
+            writer.nodes.push(plain("Identity", &[&input], sum));
+        }
         // Statistics of 16-bit numbers are taken in 32 bits.
-        let x = if dtype == DataType::Float { input.to_owned() } else { writer.cast(input, DataType::Float) };
-        let masked = self.filled(&x, &format!("{stem}_x"), &kept, DataType::Float, 0.0, writer.nodes)?;
+        let x = if dtype == DataType::Float { input } else { writer.cast(&input, DataType::Float) };
+        let masked = self.filled(&x, &format!("{stem}_x"), &kept, &NOTHING, writer.nodes)?;
         let axes: Vec<i64> = what.over.clone().map(|axis| axis as i64).collect();
         // Within a group the same number of positions stays in each, so that one correction serves all.
         let all_by_kept: f64 = match what.groups {
@@ -104,7 +126,7 @@ impl Masks<'_> {
             writer.op("Reshape", &[value, &shape])
         };
         let flat = back(&mut writer, &distance);
-        let flat = self.filled(&flat, &format!("{stem}_distance"), &kept, DataType::Float, 0.0, writer.nodes)?;
+        let flat = self.filled(&flat, &format!("{stem}_distance"), &kept, &NOTHING, writer.nodes)?;
         let square = writer.op("Mul", &[&flat, &flat]);
         let square = match what.groups {
             None => square,
@@ -122,8 +144,10 @@ impl Masks<'_> {
         let normal = back(&mut writer, &normal);
         let mut y = if dtype == DataType::Float { normal } else { writer.cast(&normal, dtype) };
         if !self.scales_groups(node) {
-            for (slot, op_type) in [(1, "Mul"), (2, "Add")] {
-                if let Some(parameter) = node.input_name(slot) {
+            for (slot, op_type) in what.affine.into_iter().zip(["Mul", "Add"]) {
+                if let Some(slot) = slot
+                    && let Some(parameter) = node.input_name(slot)
+                {
                     let parameter = self.spread(node, slot, rank, &mut writer).unwrap_or_else(|| parameter.to_owned());
                     y = writer.op(op_type, &[&y, &parameter]);
                 }

@@ -69,20 +69,38 @@ pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model 
 /// The inputs of a node at which indices are summed away. Of a product of two constants one side is enough; what a recurrent
 /// operator keeps of its hidden units is summed over with the recurrent weight.
 fn consumed(graph: &Graph<'_>, node: &NodeProto) -> Vec<usize> {
-    if !node.operator_domain().is_empty() {
+    let fused = node.operator_domain() == "com.microsoft";
+    if !node.operator_domain().is_empty() && !fused {
         return Vec::new();
     }
     let is_computed = |slot: &usize| node.input_name(*slot).is_some_and(|name| graph.constant(name).is_none());
     match node.op_type() {
-        "Conv" | "ConvTranspose" | "Hardmax" | "LogSoftmax" | "LpNormalization" | "Softmax" => vec![0],
-        "Einsum" | "Gemm" | "MatMul" => {
-            let computed: Vec<usize> = (0..node.input.len().min(2)).filter(is_computed).collect();
+        "Conv"
+        | "ConvInteger"
+        | "ConvTranspose"
+        | "DynamicQuantizeLinear"
+        | "FusedConv"
+        | "Hardmax"
+        | "LogSoftmax"
+        | "LpNormalization"
+        | "Softmax" => vec![0],
+        "Attention" if fused => vec![0],
+        "Einsum" | "FusedGemm" | "FusedMatMul" | "Gemm" | "MatMul" | "MatMulInteger" => {
+            let operands = if node.is("Einsum") { node.input.len() } else { 2 };
+            let computed: Vec<usize> = (0..operands).filter(is_computed).collect();
             if computed.is_empty() { vec![0] } else { computed }
         }
         "GRU" | "LSTM" | "RNN" => vec![0, 2],
         op_type if op_type.starts_with("Reduce") => vec![0],
         _ => Vec::new(),
     }
+}
+
+/// What stands at removed indices.
+pub(super) enum Fill {
+    Number(DataType, f32),
+    /// A scalar of the graph.
+    Value(String),
 }
 
 pub(super) struct Masks<'m> {
@@ -113,9 +131,22 @@ impl Masks<'_> {
             return Some(made.clone());
         }
         let dtype = self.inferred.dtype(&name)?;
-        let masked = self.filled(&name, &format!("{name}_{slot}_{index}"), &kept, dtype, fill, nodes)?;
+        let fill = self.fill(node, slot, dtype, fill)?;
+        let masked = self.filled(&name, &format!("{name}_{slot}_{index}"), &kept, &fill, nodes)?;
         self.made.insert(key, masked.clone());
         Some(masked)
+    }
+
+    /// What stands for nothing in a type: of quantized numbers that is their zero point.
+    fn fill(&mut self, node: &NodeProto, slot: usize, dtype: DataType, fill: f32) -> Option<Fill> {
+        if dtype.is_float() {
+            return Some(Fill::Number(dtype, fill));
+        }
+        if let Some(zero_point) = node.input_name(slot + 2) {
+            return Some(Fill::Value(zero_point.to_owned()));
+        }
+        let zero = Tensor::from_bytes(dtype, &[], vec![0; dtype.bits() / 8].into()).ok()?;
+        Some(Fill::Value(self.constant(&format!("{}_zero_{slot}", node.output.first()?), &zero)))
     }
 
     /// For each axis of an input the indices that stay, where it loses some; `None` where no axis does.
@@ -125,14 +156,13 @@ impl Masks<'_> {
         kept.iter().any(Option::is_some).then_some(kept)
     }
 
-    /// A value with the indices that do not stay filled, axis by axis; `None` where its type cannot be.
+    /// A value with the indices that do not stay filled, axis by axis; `None` where its type cannot be filled so.
     pub(super) fn filled(
         &mut self,
         name: &str,
         stem: &str,
         kept: &[Option<Vec<bool>>],
-        dtype: DataType,
-        fill: f32,
+        fill: &Fill,
         nodes: &mut Vec<NodeProto>,
     ) -> Option<String> {
         let mut current = name.to_owned();
@@ -143,9 +173,15 @@ impl Masks<'_> {
             if self.opset >= OPSET_OF_WHERE {
                 let data = kept_here.iter().map(|kept| u8::from(*kept)).collect();
                 let mask = self.constant(&format!("{masked}_kept"), &Tensor { dtype: DataType::Bool, shape, data });
-                let fill = self.constant(&format!("{masked}_fill"), &floats(dtype, &[], &[fill])?);
+                let fill = match fill {
+                    Fill::Number(dtype, fill) => {
+                        self.constant(&format!("{masked}_fill"), &floats(*dtype, &[], &[*fill])?)
+                    }
+                    Fill::Value(name) => name.clone(),
+                };
                 nodes.push(plain("Where", &[&mask, &current, &fill], &masked));
             } else {
+                let Fill::Number(dtype, fill) = *fill else { return None };
                 let factors: Vec<f32> = kept_here.iter().map(|kept| f32::from(u8::from(*kept))).collect();
                 let fills: Vec<f32> = kept_here.iter().map(|kept| if *kept { 0.0 } else { fill }).collect();
                 let factors = self.constant(&format!("{masked}_kept"), &floats(dtype, &shape, &factors)?);

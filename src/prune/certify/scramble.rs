@@ -62,7 +62,7 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
     let node = graph.node(used.0);
     let values: Vec<f32> = if is_contracted(graph, used.0, used.1) {
         let outputs = match node.op_type() {
-            "Gemm" | "MatMul" => *tensor.shape.last()?,
+            "Attention" | "FusedGemm" | "FusedMatMul" | "Gemm" | "MatMul" => *tensor.shape.last()?,
             "GRU" | "LSTM" | "RNN" => tensor.shape.iter().take(2).product(),
             _ => *tensor.shape.first()?,
         };

@@ -181,7 +181,7 @@ fn freeze_borders(relations: &mut Relations<'_>) {
     for tensor in 0..relations.tensors.len() {
         let name = relations.tensors[tensor].name.clone();
         let dtype = relations.inferred.dtype(&name);
-        if matches!(dtype, Some(DataType::Int64 | DataType::Int32)) {
+        if matches!(dtype, Some(DataType::Int64 | DataType::Int32)) && !is_quantized(relations, tensor) {
             relations.freeze_tensor(tensor, None, &format!("`{name}` holds integers"));
         } else if dtype.is_none_or(|dtype| dtype.bits() % 8 != 0 || dtype == DataType::String) {
             relations.freeze_tensor(tensor, None, &format!("the elements of `{name}` cannot be taken one by one"));
@@ -215,5 +215,17 @@ fn freeze_wishes(relations: &mut Relations<'_>, wishes: &Wishes) {
                 relations.freeze(axis, Some(&hold.operator), &hold.reason);
             }
         }
+    }
+}
+
+/// Whether a tensor of 32-bit integers holds sums of products of quantized numbers, or is added to such.
+fn is_quantized(relations: &Relations<'_>, tensor: usize) -> bool {
+    let graph = relations.graph;
+    let tensor = &relations.tensors[tensor];
+    match tensor.constant_use {
+        Some((node, slot)) => graph.node(node).is("DequantizeLinear") && matches!(slot, 0 | 2),
+        None => graph
+            .producer(&tensor.name)
+            .is_some_and(|(node, _)| graph.node(node).is("ConvInteger") || graph.node(node).is("MatMulInteger")),
     }
 }

@@ -6,9 +6,9 @@ use crate::onnx::graph::{Graph, NodeIndex};
 pub fn is_contracted(graph: &Graph<'_>, node: NodeIndex, slot: usize) -> bool {
     let node = graph.node(node);
     match node.op_type() {
-        _ if !node.operator_domain().is_empty() => false,
-        "Conv" | "ConvTranspose" | "Gemm" => slot == 1,
-        "Einsum" | "MatMul" => true,
+        "Attention" if !node.operator_domain().is_empty() => slot == 1,
+        "Conv" | "ConvTranspose" | "FusedConv" | "FusedGemm" | "Gemm" => slot == 1,
+        "Einsum" | "FusedMatMul" | "MatMul" => true,
         "GRU" | "LSTM" | "RNN" => matches!(slot, 1 | 2),
         _ => false,
     }
@@ -18,12 +18,13 @@ pub fn is_contracted(graph: &Graph<'_>, node: NodeIndex, slot: usize) -> bool {
 pub fn is_produced(graph: &Graph<'_>, node: NodeIndex, slot: usize, axis: usize, rank: usize) -> bool {
     let node = graph.node(node);
     match node.op_type() {
-        "Conv" => axis == 0,
-        "ConvTranspose" => axis == 1,
-        "Gemm" => axis == usize::from(node.int("transB").unwrap_or(0) == 0),
+        "Conv" | "FusedConv" => axis == 0,
+        "Attention" | "ConvTranspose" => axis == 1,
+        "FusedGemm" | "Gemm" => axis == usize::from(node.int("transB").unwrap_or(0) == 0),
         "GRU" | "LSTM" | "RNN" => axis == 1,
         // The operand on the left is summed over its last axis, the one on the right over the one before it.
-        "MatMul" => axis + if slot == 0 { 1 } else { 2 } != rank,
+        "FusedMatMul" if slot == 1 && node.int("transB").unwrap_or(0) != 0 => axis + 1 != rank,
+        "FusedMatMul" | "MatMul" => axis + if slot == 0 { 1 } else { 2 } != rank,
         "Einsum" => {
             let equation: String =
                 node.text("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();

@@ -26,7 +26,14 @@ fn grouped(
 
 /// `x [n, groups · c, …]`, `w [groups · m, c, …]`, `b [groups · m]`, `y [n, groups · m, …]`. A group goes as a whole, or
 /// the same positions go in every group; depthwise is the case of one channel a group.
-fn conv(site: &mut Site<'_, '_>) -> Ruling {
+pub fn conv(site: &mut Site<'_, '_>) -> Ruling {
+    conv_without_bias(site)?;
+    let y = site.output(0)?;
+    bias(site, y[1])
+}
+
+/// The same where the third input is something else.
+pub fn conv_without_bias(site: &mut Site<'_, '_>) -> Ruling {
     let (x, w, y) = (site.input(0)?, site.input(1)?, site.output(0)?);
     if x.len() < 3 || w.len() != x.len() || y.len() != x.len() {
         return Err("the ranks of input, weight and output differ".into());
@@ -43,7 +50,6 @@ fn conv(site: &mut Site<'_, '_>) -> Ruling {
             site.counted_by("group", groups);
         }
     }
-    bias(site, y[1])?;
     windows(site, &[&x, &w, &y]);
     Ok(())
 }
@@ -86,7 +92,7 @@ fn windows(site: &mut Site<'_, '_>, tensors: &[&[FactorId]]) {
 }
 
 /// `a [m, k]` and `b [k, n]`, each perhaps transposed, `c` broadcast to `y [m, n]`.
-fn gemm(site: &mut Site<'_, '_>) -> Ruling {
+pub fn gemm(site: &mut Site<'_, '_>) -> Ruling {
     let (a, b, y) = (site.input(0)?, site.input(1)?, site.output(0)?);
     if a.len() != 2 || b.len() != 2 || y.len() != 2 {
         return Err("an operand is not a matrix".into());
@@ -106,7 +112,16 @@ fn gemm(site: &mut Site<'_, '_>) -> Ruling {
 
 /// `a […, m, k]`, `b […, k, n]`, `y […, m, n]`; leading axes are broadcast, a vector's missing axis is dropped again.
 fn mat_mul(site: &mut Site<'_, '_>) -> Ruling {
-    let (a, b, mut y) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    matrices(site, [false, false])
+}
+
+/// The same, each matrix perhaps transposed.
+pub fn matrices(site: &mut Site<'_, '_>, turned: [bool; 2]) -> Ruling {
+    let (mut a, mut b, mut y) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    for (axes, _) in [&mut a, &mut b].into_iter().zip(turned).filter(|(axes, turned)| *turned && axes.len() > 1) {
+        let rank = axes.len();
+        axes.swap(rank - 2, rank - 1);
+    }
     let (Some(k_a), Some(b_last)) = (a.last(), b.last()) else { return Err("an operand is a scalar".into()) };
     let k_b = if b.len() > 1 {
         let n = y.pop().ok_or("the ranks do not fit")?;

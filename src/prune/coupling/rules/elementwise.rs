@@ -79,7 +79,7 @@ pub const RULES: &[(&str, Rule)] = &[
 ];
 
 /// One tensor in, one of its shape out. Bounds (`Clip`) and examples of a type (`CastLike`) are scalars or not looked at.
-fn unary(site: &mut Site<'_, '_>) -> Ruling {
+pub fn unary(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     if site.node().is("Clip") {
         for slot in 1..site.node().input.len() {
@@ -105,8 +105,9 @@ fn dropout(site: &mut Site<'_, '_>) -> Ruling {
 }
 
 /// Operands aligned at their last axes; equal sizes are the same axis, a size of 1 ties nothing.
-fn broadcasting(site: &mut Site<'_, '_>) -> Ruling {
-    if site.opset() < 7 && site.node().find_attribute("broadcast").is_some() {
+pub fn broadcasting(site: &mut Site<'_, '_>) -> Ruling {
+    if site.node().operator_domain().is_empty() && site.opset() < 7 && site.node().find_attribute("broadcast").is_some()
+    {
         return Err("it broadcasts by the rules of an operator set below 7".into());
     }
     let y = site.output(0)?;

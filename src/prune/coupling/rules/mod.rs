@@ -1,14 +1,18 @@
 //! What each operator says about the axes of its tensors. One family a file, one list; an operator that is not listed
 //! freezes what it touches.
 
+mod attention;
 mod contraction;
+mod einsum;
 mod elementwise;
+mod fused;
 mod gather;
 mod joining;
 mod normalization;
 mod padding;
 mod pooling;
 mod positions;
+mod quantized;
 mod recurrent;
 mod reduction;
 mod reshaping;
@@ -24,31 +28,43 @@ use super::site::{Ruling, Site};
 /// States the relations of one node.
 pub type Rule = fn(&mut Site<'_, '_>) -> Ruling;
 
-/// Every family.
-const FAMILIES: &[&[(&str, Rule)]] = &[
-    contraction::RULES,
-    elementwise::RULES,
-    gather::RULES,
-    joining::RULES,
-    normalization::RULES,
-    padding::RULES,
-    pooling::RULES,
-    positions::RULES,
-    recurrent::RULES,
-    reduction::RULES,
-    reshaping::RULES,
-    shape::RULES,
+/// The domain of ONNX Runtime's own operators.
+const MICROSOFT: &str = "com.microsoft";
+
+/// Every family, with the domain of its operators.
+const FAMILIES: &[(&str, &[(&str, Rule)])] = &[
+    ("", attention::RULES),
+    ("", contraction::RULES),
+    ("", einsum::RULES),
+    ("", elementwise::RULES),
+    ("", gather::RULES),
+    ("", joining::RULES),
+    ("", normalization::RULES),
+    ("", padding::RULES),
+    ("", pooling::RULES),
+    ("", positions::RULES),
+    ("", quantized::RULES),
+    ("", recurrent::RULES),
+    ("", reduction::RULES),
+    ("", reshaping::RULES),
+    ("", shape::RULES),
+    (MICROSOFT, attention::FUSED),
+    (MICROSOFT, fused::RULES),
 ];
 
-/// The rules, by operator of the default domain.
-pub static RULES: LazyLock<HashMap<&'static str, Rule>> =
-    LazyLock::new(|| FAMILIES.iter().copied().flatten().copied().collect());
+/// The rules, by domain and operator.
+pub static RULES: LazyLock<HashMap<(&'static str, &'static str), Rule>> = LazyLock::new(|| {
+    let family = |(domain, rules): &(&'static str, &'static [(&'static str, Rule)])| {
+        let domain = *domain;
+        rules.iter().map(move |(operator, rule)| ((domain, *operator), *rule))
+    };
+    FAMILIES.iter().flat_map(family).collect()
+});
 
 /// Applies the rule of the site's operator, or freezes what it touches.
 pub fn apply(site: &mut Site<'_, '_>) {
     let node = site.node();
-    let rule = if node.operator_domain().is_empty() { RULES.get(node.op_type()) } else { None };
-    let ruling = match rule {
+    let ruling = match RULES.get(&(node.operator_domain(), node.op_type())) {
         Some(rule) => rule(site),
         None => Err(format!("there is no coupling rule for {}", node.op_type()).into()),
     };
@@ -66,7 +82,7 @@ mod tests {
 
     #[test]
     fn no_operator_is_listed_twice_and_none_of_the_promised_is_missing() {
-        assert_eq!(FAMILIES.iter().map(|family| family.len()).sum::<usize>(), RULES.len());
+        assert_eq!(FAMILIES.iter().map(|(_, family)| family.len()).sum::<usize>(), RULES.len());
         for promised in [
             "Conv",
             "ConvTranspose",
@@ -110,7 +126,7 @@ mod tests {
             "LSTM",
             "GRU",
         ] {
-            assert!(RULES.contains_key(promised), "{promised} has no rule");
+            assert!(RULES.contains_key(&("", promised)), "{promised} has no rule");
         }
     }
 }

@@ -92,6 +92,13 @@ fn layer_norm(site: &mut Site<'_, '_>) -> Ruling {
     Ok(())
 }
 
+/// The last axis is normalised over.
+pub fn over_last(site: &mut Site<'_, '_>, axes: &[FactorId]) -> Ruling {
+    let last = axes.last().ok_or("its input is a scalar")?;
+    site.normalised(&[*last]);
+    Ok(())
+}
+
 /// Division by the norm along one axis.
 fn lp_norm(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);

@@ -2,10 +2,13 @@
 
 use super::super::site::{Ruling, Site};
 use super::Rule;
+use crate::onnx::shape::Dim;
 
 pub const RULES: &[(&str, Rule)] = &[
+    ("DepthToSpace", blocks),
     ("Flatten", flatten),
     ("Reshape", reshape),
+    ("SpaceToDepth", blocks),
     ("Squeeze", reshape),
     ("Unsqueeze", reshape),
     ("Transpose", transpose),
@@ -42,7 +45,7 @@ fn transpose(site: &mut Site<'_, '_>) -> Ruling {
     Ok(())
 }
 
-/// Repeated axes stay as they are.
+/// An axis that is repeated is a product: how often, and what is repeated.
 fn tile(site: &mut Site<'_, '_>) -> Ruling {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let repeats = site.numbers(1)?;
@@ -53,8 +56,32 @@ fn tile(site: &mut Site<'_, '_>) -> Ruling {
         if repeat == 1 {
             site.same(*from, *to);
         } else {
-            site.freeze_all(&[*from, *to], "its elements are repeated");
+            let copies = site.part(Dim::known(repeat));
+            site.freeze(copies, "each index of this part is a copy");
+            site.regroup(&[*to], &[copies, *from]);
         }
+    }
+    Ok(())
+}
+
+/// Blocks of places become channels or the other way round; `mode` says whether channels lie within blocks (DCR) or blocks
+/// within channels (CRD).
+fn blocks(site: &mut Site<'_, '_>) -> Ruling {
+    let (x, y) = (site.input(0)?, site.output(0)?);
+    let size = site.node().int("blocksize").ok_or("it has no block size")?;
+    if x.len() != 4 || y.len() != 4 {
+        return Err("its input is no image".into());
+    }
+    let (deep, flat) = if site.node().is("DepthToSpace") { (&x, &y) } else { (&y, &x) };
+    let places = [site.part(Dim::known(size)), site.part(Dim::known(size))];
+    site.freeze_all(&places, "each index of this part is a place of a block");
+    site.same(x[0], y[0]);
+    match site.node().text("mode").unwrap_or("DCR") {
+        "CRD" => site.regroup(&deep[1..2], &[flat[1], places[0], places[1]]),
+        _ => site.regroup(&deep[1..2], &[places[0], places[1], flat[1]]),
+    }
+    for axes in [&x[2..], &y[2..]] {
+        site.freeze_all(axes, "blocks of places are taken apart");
     }
     Ok(())
 }
