@@ -80,8 +80,53 @@ impl StoreError {
         }
     }
 
+    /// Whether the database's own disk is full, by SQLSTATE `disk_full`.
+    pub(crate) fn is_disk_full(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("53100"))
+    }
+
     /// Whether a database error is the violation of the named constraint.
     pub(crate) fn violates(error: &sqlx::Error, constraint: &str) -> bool {
         error.as_database_error().is_some_and(|error| error.constraint() == Some(constraint))
+    }
+}
+
+/// What a server says that answers with an SQLSTATE, for tests of what that leads to.
+#[cfg(test)]
+#[derive(Debug, thiserror::Error)]
+#[error("SQLSTATE {0}")]
+pub(crate) struct SqlState(&'static str);
+
+#[cfg(test)]
+impl SqlState {
+    pub(crate) fn error(code: &'static str) -> sqlx::Error {
+        sqlx::Error::Database(Box::new(Self(code)))
+    }
+}
+
+#[cfg(test)]
+impl sqlx::error::DatabaseError for SqlState {
+    fn message(&self) -> &str {
+        self.0
+    }
+
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        Some(self.0.into())
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> sqlx::error::ErrorKind {
+        sqlx::error::ErrorKind::Other
     }
 }

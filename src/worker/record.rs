@@ -22,6 +22,9 @@ use crate::store::error::StoreError;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Something to be written for a job that is held.
+///
+/// Where the database's disk is full, a write is refused and the job fails with the reason; that failure itself is
+/// written with patience.
 #[derive(Debug)]
 pub(super) enum Write<'a> {
     Stage { stage: Stage, step: usize },
@@ -59,7 +62,7 @@ impl Write<'_> {
             match result {
                 Ok(()) => return Ok(()),
                 Err(QueueError::LeaseLost { .. }) => return Err(WriteError::Lost),
-                Err(error) if !is_transient(&error) => return Err(WriteError::Refused(anyhow!(error))),
+                Err(error) if !self.may_go_through(&error) => return Err(WriteError::Refused(anyhow!(error))),
                 Err(error) => {
                     warn!(job.id = %lease.job_id, "The database does not take a write, trying again: {error}");
                 }
@@ -69,6 +72,12 @@ impl Write<'_> {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// Whether the same write may go through another time.
+    fn may_go_through(&self, error: &QueueError) -> bool {
+        let QueueError::Store(StoreError::Database(error)) = error else { return false };
+        if StoreError::is_disk_full(error) { matches!(self, Self::Fail(_)) } else { is_transient(error) }
     }
 
     async fn apply(&self, conn: &mut PgConnection, lease: &Lease) -> Result<(), QueueError> {
@@ -113,10 +122,8 @@ impl Write<'_> {
     }
 }
 
-/// Whether the same write may go through another time: the connection failed, or the server is starting, stopping, or
-/// out of something for the moment.
-fn is_transient(error: &QueueError) -> bool {
-    let QueueError::Store(StoreError::Database(error)) = error else { return false };
+/// Whether the connection failed, or the server is starting, stopping, or out of something for the moment.
+fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // SQLSTATE classes: connection, transaction rollback (deadlock), insufficient resources, operator intervention.
@@ -136,12 +143,27 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::spec::failure::FailureCode;
+    use crate::store::error::SqlState;
 
     #[test]
     fn a_lost_connection_is_waited_out_and_a_refusal_is_not() {
-        assert!(is_transient(&QueueError::from(sqlx::Error::Io(io::ErrorKind::ConnectionReset.into()))));
-        assert!(is_transient(&QueueError::from(sqlx::Error::PoolTimedOut)));
-        assert!(!is_transient(&QueueError::from(sqlx::Error::RowNotFound)));
-        assert!(!is_transient(&QueueError::Store(StoreError::BlobMissing { sha256: String::new() })));
+        let write = Write::Release;
+        assert!(write.may_go_through(&sqlx::Error::Io(io::ErrorKind::ConnectionReset.into()).into()));
+        assert!(write.may_go_through(&sqlx::Error::PoolTimedOut.into()));
+        assert!(!write.may_go_through(&sqlx::Error::RowNotFound.into()));
+        assert!(!write.may_go_through(&StoreError::BlobMissing { sha256: String::new() }.into()));
+    }
+
+    // It counted as out of something for the moment: the write was repeated until the lease ran out.
+    #[test]
+    fn a_full_disk_of_the_database_refuses_all_but_the_failure_that_tells_of_it() {
+        let full = || QueueError::from(SqlState::error("53100"));
+        let failure = Failure::new(FailureCode::StorageFull, "full");
+        assert!(!Write::Release.may_go_through(&full()));
+        assert!(Write::Fail(&failure).may_go_through(&full()));
+        for other in ["53200", "53300", "57P03", "40P01"] {
+            assert!(Write::Release.may_go_through(&SqlState::error(other).into()), "{other}");
+        }
     }
 }

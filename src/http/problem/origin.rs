@@ -74,12 +74,16 @@ impl From<QueueError> for Problem {
     }
 }
 
-/// A database that is away or busy is a matter of time; everything else that it says is a defect of ours.
+/// A database that is away or busy is a matter of time, and one whose disk is full is told as such; everything else that it says is a defect of ours.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        if StoreError::is_disk_full(&error) {
+            return Self::new(ProblemCode::StorageFull, "There is no room left for this; nothing was stored.")
+                .caused_by(error);
+        }
         let away = match &error {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // Classes 57 (shutdown, crash) and 53 (no connections, memory or disk left).
+            // Classes 57 (shutdown, crash) and 53 (no connections or memory left).
             sqlx::Error::Database(error) => {
                 error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("53"))
             }

@@ -186,6 +186,27 @@ async fn a_full_object_store_fails_the_job_with_storage_full() {
     drop(disk);
 }
 
+// The write was repeated until the lease ran out, and the job ended as one that keeps losing its worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_database_fails_the_job_with_storage_full() {
+    let world = World::new().await;
+    let job = world.enqueue().await;
+    sqlx::raw_sql(
+        "create function full_disk() returns trigger language plpgsql as
+             $$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+         create trigger full_disk before insert on models execute function full_disk();",
+    )
+    .execute(&mut *world.conn().await)
+    .await
+    .unwrap();
+    script::write(world.folder.path(), "finish smaller");
+    let worker = Hosted::start(&world, settings(LONG)).await;
+    let failed = until_status(&world, job.id, JobStatus::Failed).await;
+    worker.stop().await;
+    let error = failed.error.unwrap();
+    assert_eq!((error.code, failed.crash_count), (FailureCode::StorageFull, 0), "{error}");
+}
+
 /// A file system of one megabyte.
 struct SmallDisk(std::path::PathBuf);
 
