@@ -57,7 +57,7 @@ sqlx: ## check the SQL against a real schema and write .sqlx anew
 sqlx-drift:
 	@scripts/sqlx.sh --check
 
-zoo: setup ## prune every model of ../shared/data (or SECATEUR_DATA) and write docs/zoo.md
+zoo: setup ## prune every model of the folder in SECATEUR_DATA and write docs/zoo.md
 	cargo build --locked --example zoo
 	$(or $(CARGO_TARGET_DIR),target)/debug/examples/zoo 0.5 $(DATA)/zoo $(DATA)/real > docs/zoo.md.new
 	mv docs/zoo.md.new docs/zoo.md

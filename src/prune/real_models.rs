@@ -1,23 +1,15 @@
 //! Published and exported models, pruned with their certificates.
 
+#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
+#[path = "../../tests/published/mod.rs"]
+mod published;
+
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::spec::attempt::ModelLimits;
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::{PruneRequest, Scope};
-
-/// The folder with real models, where it is at hand.
-#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
-fn data() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not there", folder.display());
-    None
-}
 
 fn load(path: &Path) -> Model {
     Model::load(path, &ModelLimits::default()).unwrap()
@@ -39,7 +31,7 @@ fn onnx_files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn published_resnets_with_option_a_shortcuts_are_cut_to_half_of_their_macs() {
-    let Some(data) = data() else { return };
+    let Some(data) = published::folder() else { return };
     for file in onnx_files(&data.join("cifar_resnet")) {
         let model = load(&file);
         let start = std::time::Instant::now();
@@ -115,7 +107,7 @@ fn left_of(file: &Path, share: f64) -> Result<f64, Failure> {
 
 #[test]
 fn every_model_of_the_zoo_is_cut_with_a_certificate_to_its_bound() {
-    let Some(data) = data() else { return };
+    let Some(data) = published::folder() else { return };
     for (name, bound) in ZOO {
         let left = left_of(&data.join("zoo").join(format!("{name}.onnx")), 0.5);
         let left = left.unwrap_or_else(|failure| panic!("{name}: {failure}"));
@@ -126,7 +118,7 @@ fn every_model_of_the_zoo_is_cut_with_a_certificate_to_its_bound() {
 
 #[test]
 fn models_of_others_are_cut_with_a_certificate_or_refused_with_a_reason() {
-    let Some(data) = data() else { return };
+    let Some(data) = published::folder() else { return };
     let mut refused = Vec::new();
     for file in onnx_files(&data.join("real")) {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();

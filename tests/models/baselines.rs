@@ -11,6 +11,8 @@ use secateur::spec::observer::Unobserved;
 use secateur::spec::preprocess::Preprocess;
 use secateur::spec::report::Measured;
 
+use crate::published;
+
 /// The networks of `cifar_resnet/` with their accuracy on the decoded test images.
 const RESNETS: [(&str, f64); 6] = [
     ("cifar_resnet/cifar10_resnet20.onnx", 0.8098),
@@ -51,7 +53,7 @@ fn measured(folder: &Path, model: &str, dataset: &Dataset) -> Option<Measured> {
 }
 
 fn accuracies_are_near(dataset: &str, models: &[(&str, f64)], preprocess: &Preprocess, tolerance: f64) {
-    let Some(folder) = super::data_folder() else { return };
+    let Some(folder) = published::folder() else { return };
     let dataset = Dataset::open(&folder.join(dataset), Some(preprocess), &DatasetLimits::default()).unwrap();
     for (model, expected) in models {
         let Some(measured) = measured(&folder, model, &dataset) else { return };

@@ -6,11 +6,13 @@ use secateur::onnx::dtype::DataType;
 use secateur::onnx::tensor::Tensor;
 use secateur::spec::attempt::DatasetLimits;
 
+use crate::published;
+
 /// Allowed difference ÷ largest magnitude of the expected output: 32-bit sums in another order.
 const TOLERANCE: f64 = 1e-4;
 /// The worst relative difference of all outputs.
 fn error(engine: &dyn Engine, name: &str) -> Option<Result<f64, EngineError>> {
-    let folder = super::data_folder()?;
+    let folder = published::folder()?;
     let model = super::model(&folder, &format!("zoo/{name}.onnx"));
     let arrays = read_arrays(&folder.join(format!("io/{name}.npz")), &DatasetLimits::default()).unwrap();
     let named = |prefix: &str| -> Vec<(String, Tensor)> {
@@ -46,7 +48,7 @@ fn difference(found: &Tensor, expected: &Tensor, what: &str) -> f64 {
 }
 
 fn zoo() -> Vec<String> {
-    let Some(folder) = super::data_folder() else { return Vec::new() };
+    let Some(folder) = published::folder() else { return Vec::new() };
     let files = std::fs::read_dir(folder.join("io")).unwrap().map(|entry| entry.unwrap().path());
     let mut names: Vec<String> = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();

@@ -9,20 +9,11 @@ use secateur::onnx::proto::{DimensionValue, TypeValue, ValueInfoProto};
 use secateur::onnx::tensor::Tensor;
 use secateur::spec::attempt::ModelLimits;
 
-/// The folder of models and data: `SECATEUR_DATA`, or beside the checkout. Says so where it is absent.
-pub fn data() -> Option<PathBuf> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: there is no folder of test data at {} (set SECATEUR_DATA)", folder.display());
-    None
-}
+use crate::published;
 
 /// Every ONNX file below the data folder, in order.
 pub fn files() -> Vec<PathBuf> {
-    let Some(data) = data() else { return Vec::new() };
+    let Some(data) = published::folder() else { return Vec::new() };
     let mut found = Vec::new();
     for folder in ["cifar_resnet", "zoo", "real"] {
         let entries = std::fs::read_dir(data.join(folder)).into_iter().flatten().flatten();

@@ -8,6 +8,8 @@
 mod batch;
 mod corpus;
 mod hostile;
+#[path = "../published/mod.rs"]
+mod published;
 mod raise;
 mod round_trip;
 mod shapes;

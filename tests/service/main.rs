@@ -9,6 +9,8 @@ mod attempt;
 mod ci_script;
 mod http;
 mod kills;
+#[path = "../published/mod.rs"]
+mod published;
 mod queue;
 mod real_models;
 mod serve;

@@ -1,6 +1,6 @@
 //! Jobs on published ResNets and real images through the running program: accuracies that were measured elsewhere, cuts
-//! that are read out of the downloaded files again, and a retraining held against PyTorch. The folder of models and
-//! data is `SECATEUR_DATA`, or `../shared/data` beside the checkout; without it these tests say so and pass.
+//! that are read out of the downloaded files again, and a retraining held against PyTorch. Without the
+//! folder of models and data these tests are skipped (`published`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use secateur::onnx::tensor::Tensor;
 use secateur::spec::attempt::ModelLimits;
 use serde_json::{Value, json};
 
+use crate::published;
 use crate::support::service::Service;
 
 /// The networks of `cifar_resnet/` with their accuracy on the decoded test images, from `index.json`.
@@ -39,12 +40,7 @@ struct RealWorld {
 impl RealWorld {
     /// Starts a service; `None`, said on the error stream, where there is nothing to feed it with.
     async fn start() -> Option<Self> {
-        let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-        let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
-        if !folder.join("index.json").is_file() {
-            eprintln!("skipped: there is no folder of models and data at {} (set SECATEUR_DATA)", folder.display());
-            return None;
-        }
+        let folder = published::folder()?;
         Some(Self { service: Service::start(&["--threads", "2"]).await, folder })
     }
 

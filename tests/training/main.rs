@@ -8,6 +8,8 @@
 )]
 
 mod models;
+#[path = "../published/mod.rs"]
+mod published;
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -1,7 +1,6 @@
 //! Training graphs of real networks: they load, and steps on one batch make its loss smaller.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use secateur::autodiff::training::{TrainingGraph, training_graph};
 use secateur::engine::onnx_runtime;
@@ -15,7 +14,7 @@ use secateur::train::Sgd;
 use secateur::train::state::State;
 use secateur::train::step::TrainingStep;
 
-use crate::noise;
+use crate::{noise, published};
 
 const BATCH: usize = 8;
 
@@ -39,13 +38,7 @@ const CLASSIFIERS: [(&str, &str, f64, &[&str]); 14] = [
 ];
 
 fn load(folder: &str, name: &str) -> Option<Model> {
-    let root = std::env::var_os("SECATEUR_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let file = root.join(folder).join(format!("{name}.onnx"));
-    if !file.exists() {
-        eprintln!("skipped: {} is not there", file.display());
-        return None;
-    }
+    let file = published::folder()?.join(folder).join(format!("{name}.onnx"));
     let model = free(&Model::load(&file, &ModelLimits::default()).unwrap()).unwrap().model;
     Some(raise(&model, TRAINING_OPSET).unwrap().model)
 }
