@@ -8,7 +8,7 @@ mod size;
 use std::collections::{BTreeMap, HashMap};
 
 pub use formula::{Extent, Formula, formula};
-pub use parameters::{Parameters, is_parameter, parameter_count, parameters};
+pub use parameters::{Parameters, is_parameter, nonzero, parameter_count, parameters};
 pub use size::size;
 
 use crate::onnx::graph::NodeIndex;
@@ -85,36 +85,50 @@ pub fn macs(model: &Model, examples: &ExampleShapes) -> Result<u64, String> {
 pub fn macs_by_node(model: &Model, inferred: &Inferred, examples: &ExampleShapes) -> Result<Vec<NodeMacs>, String> {
     let open = OpenSizes::new(model, inferred, examples);
     let mut found = Vec::new();
-    for (index, node) in model.graph_proto().node.iter().enumerate() {
-        let domain = node.operator_domain();
-        if model.proto.functions.iter().any(|function| function.name() == node.op_type() && function.domain() == domain)
-        {
-            return Err(format!("what the function behind {} costs is not counted", node.label()));
+    for index in 0..model.graph_proto().node.len() {
+        if let Some(macs) = macs_of_node(model, inferred, &open, index)? {
+            found.push(NodeMacs { node: index, macs });
         }
-        let Some(formula) = formula(node, &|name| inferred.rank(name))? else { continue };
-        let size = |extent: &Extent| {
-            let (name, axis) = match *extent {
-                Extent::Input { slot, axis } => (node.input_name(slot).unwrap_or_default(), axis),
-                Extent::Output { slot, axis } => (node.output.get(slot).map_or("", String::as_str), axis),
-            };
-            let dim = inferred
-                .dims(name)
-                .and_then(|dims| dims.get(axis))
-                .ok_or_else(|| format!("the shape of `{name}` is unknown"))?;
-            open.resolve(dim)
-        };
-        let mut macs = 0_u64;
-        for product in &formula.products {
-            let product = product.iter().try_fold(1_u64, |product, extent| {
-                product
-                    .checked_mul(size(extent)?)
-                    .ok_or_else(|| format!("the multiply-accumulates of {} overflow", node.label()))
-            })?;
-            macs = macs.saturating_add(product);
-        }
-        found.push(NodeMacs { node: index, macs });
     }
     Ok(found)
+}
+
+/// Those of one node; `None` where it costs nothing.
+///
+/// Errors: why they cannot be counted, in a sentence.
+pub fn macs_of_node(
+    model: &Model,
+    inferred: &Inferred,
+    open: &OpenSizes,
+    index: NodeIndex,
+) -> Result<Option<u64>, String> {
+    let node = &model.graph_proto().node[index];
+    let domain = node.operator_domain();
+    if model.proto.functions.iter().any(|function| function.name() == node.op_type() && function.domain() == domain) {
+        return Err(format!("what the function behind {} costs is not counted", node.label()));
+    }
+    let Some(formula) = formula(node, &|name| inferred.rank(name))? else { return Ok(None) };
+    let size = |extent: &Extent| {
+        let (name, axis) = match *extent {
+            Extent::Input { slot, axis } => (node.input_name(slot).unwrap_or_default(), axis),
+            Extent::Output { slot, axis } => (node.output.get(slot).map_or("", String::as_str), axis),
+        };
+        let dim = inferred
+            .dims(name)
+            .and_then(|dims| dims.get(axis))
+            .ok_or_else(|| format!("the shape of `{name}` is unknown"))?;
+        open.resolve(dim)
+    };
+    let mut macs = 0_u64;
+    for product in &formula.products {
+        let product = product.iter().try_fold(1_u64, |product, extent| {
+            product
+                .checked_mul(size(extent)?)
+                .ok_or_else(|| format!("the multiply-accumulates of {} overflow", node.label()))
+        })?;
+        macs = macs.saturating_add(product);
+    }
+    Ok(Some(macs))
 }
 
 #[cfg(test)]

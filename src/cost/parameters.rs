@@ -103,7 +103,8 @@ pub fn is_parameter(dtype: DataType) -> bool {
     )
 }
 
-fn nonzero(tensor: &Tensor, dtype: DataType) -> u64 {
+/// Elements that are not zero, whatever their type.
+pub fn nonzero(tensor: &Tensor, dtype: DataType) -> u64 {
     match tensor.to_f32() {
         Ok(values) => values.iter().filter(|value| **value != 0.0).count() as u64,
         Err(_) if dtype.bits().is_multiple_of(8) => {

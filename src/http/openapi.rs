@@ -23,7 +23,7 @@ use super::responses::AnyProblems;
     tags(
         (name = "models", description = "ONNX files that were uploaded or that jobs made"),
         (name = "datasets", description = "Labelled data to retrain and evaluate on"),
-        (name = "jobs", description = "Prune, retrain, evaluate, and pipelines of them"),
+        (name = "jobs", description = "Analyze, prune, retrain, evaluate, and pipelines of them"),
         (name = "health", description = "Whether the service runs, and its contract"),
     ),
     components(schemas(ProblemBody)),

@@ -45,6 +45,9 @@ use crate::store::{dataset, model};
             "kind": "prune", "model_id": "019a0c00-0000-7000-8000-000000000001",
             "spec": {"criterion": "l2", "scope": "global", "target": {"macs_kept": 0.5}, "round_to": 8},
         }))),
+        ("analyze" = (summary = "What could be pruned, what not and why", value = json!({
+            "kind": "analyze", "model_id": "019a0c00-0000-7000-8000-000000000001", "spec": {"exclude": ["head*"]},
+        }))),
         ("pipeline" = (summary = "Prune, retrain, compare", value = json!({
             "kind": "pipeline", "model_id": "019a0c00-0000-7000-8000-000000000001",
             "dataset_id": "019a0c00-0000-7000-8000-000000000002",

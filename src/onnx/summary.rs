@@ -55,7 +55,8 @@ fn value(info: &ValueInfoProto, inferred: &Inferred) -> ValueSummary {
     }
 }
 
-fn axis(dim: &Dim) -> Axis {
+/// The size of an axis as a reader takes it in.
+pub fn axis(dim: &Dim) -> Axis {
     match (dim.as_known().map(u64::try_from), dim.as_symbol()) {
         (Some(Ok(size)), _) => Axis::Size(size),
         // A name that was made up for an axis without one tells nothing.

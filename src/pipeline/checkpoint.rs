@@ -197,6 +197,7 @@ mod tests {
                 kind: StepKind::Evaluate,
                 duration_ms: 1,
                 findings: vec![],
+                analyze: None,
                 prune: None,
                 retrain: None,
                 evaluate: None,

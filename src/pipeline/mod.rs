@@ -5,6 +5,7 @@
 //! joins the layers below; this file runs the list, [`checkpoint`] remembers how far it came, [`report`] tells what
 //! came out.
 
+mod analyze;
 mod checkpoint;
 mod evaluate;
 mod inspect;
@@ -82,6 +83,7 @@ impl StepContext<'_> {
             kind: self.task.spec.steps[self.step].spec.kind(),
             duration_ms: 0,
             findings,
+            analyze: None,
             prune: None,
             retrain: None,
             evaluate: None,
@@ -117,6 +119,7 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
         context.progress(0.0);
         checkpointer.begin_step();
         let mut outcome = match &step.spec {
+            StepSpec::Analyze(spec) => analyze::run(spec, &load(&current, task)?, &context)?,
             StepSpec::Prune(spec) => prune::run(spec, step, &load(&current, task)?, &context)?,
             StepSpec::Retrain(spec) => retrain::run(spec, step, &load(&current, task)?, &context, &mut checkpointer)?,
             StepSpec::Evaluate(spec) => evaluate::run(spec, step, &current, &context)?,

@@ -8,7 +8,7 @@ use crate::spec::job::StepKind;
 /// prune → retrain → evaluate on small image classifiers, where retraining is most of the time.
 fn weight(kind: StepKind) -> f64 {
     match kind {
-        StepKind::Prune => 1.0,
+        StepKind::Analyze | StepKind::Prune => 1.0,
         StepKind::Retrain => 10.0,
         StepKind::Evaluate => 2.0,
     }

@@ -15,22 +15,22 @@ use crate::spec::report::{Environment, Measured, Report, Size};
 const SCHEMA_VERSION: u32 = 1;
 
 /// Puts the report together: the last evaluation's figures where there was one, else the sizes of what went in and came
-/// out.
+/// out, which are one where nothing was made.
 pub(super) fn assemble(
     task: &RunTask,
     threads: u32,
     scratch: &Path,
     steps: &[FinishedStep],
 ) -> Result<Report, Failure> {
-    let (baseline, candidate) = match steps.iter().rev().find_map(|step| step.report.evaluate.as_ref()) {
-        Some(evaluation) => (evaluation.baseline.clone(), Some(evaluation.candidate.clone())),
-        None => (
-            Some(size_only(&locate(scratch, &task.model.file), task)?),
-            Some(match planned(steps) {
-                Some(size) => Measured { size, ..Measured::default() },
-                None => size_only(&current_model(task, scratch, steps), task)?,
-            }),
-        ),
+    let evaluated = steps.iter().rev().find_map(|step| step.report.evaluate.as_ref());
+    let (baseline, candidate) = if let Some(evaluation) = evaluated {
+        (evaluation.baseline.clone(), Some(evaluation.candidate.clone()))
+    } else {
+        let (original, current) = (locate(scratch, &task.model.file), current_model(task, scratch, steps));
+        let planned = planned(steps).map(|size| Measured { size, ..Measured::default() });
+        let changed = planned.is_some() || current != original;
+        let candidate = planned.map_or_else(|| size_only(&current, task), Ok)?;
+        (changed.then(|| size_only(&original, task)).transpose()?, Some(candidate))
     };
     Ok(Report {
         schema_version: SCHEMA_VERSION,

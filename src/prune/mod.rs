@@ -6,6 +6,7 @@
 //! out; nothing comes out without a certificate.
 
 mod allocate;
+mod analysis;
 mod certify;
 mod coupling;
 mod drift;
@@ -25,6 +26,7 @@ mod random_graphs;
 #[cfg(test)]
 mod real_models;
 
+pub use analysis::{Analysis, analyze};
 pub use certify::CertifyError;
 pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};

@@ -7,6 +7,7 @@ mod published;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::spec::analyze::AnalyzeSpec;
 use crate::spec::attempt::ModelLimits;
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::{PruneRequest, Scope};
@@ -131,4 +132,37 @@ fn models_of_others_are_cut_with_a_certificate_or_refused_with_a_reason() {
         }
     }
     assert_eq!(refused, REFUSED);
+}
+
+#[test]
+fn an_analysis_of_every_model_adds_up_and_gives_a_reason_for_all_that_stays() {
+    let Some(data) = published::folder() else { return };
+    for folder in ["zoo", "real", "cifar_resnet"] {
+        for file in onnx_files(&data.join(folder)) {
+            let (model, start) = (load(&file), std::time::Instant::now());
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            let Analysis { report, findings } =
+                analyze(&model, &AnalyzeSpec::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (free, frozen): (Vec<_>, Vec<_>) = report.groups.iter().partition(|group| group.prunable);
+            eprintln!(
+                "{name}: coverage {:.3} and {:?}, {} and {} groups, {} low, {} dead, {} alike, {:?}\n  {findings:?}",
+                report.coverage.parameters,
+                report.coverage.macs,
+                free.len(),
+                frozen.len(),
+                report.low_contribution.len(),
+                report.dead_channels.len(),
+                report.duplicate_channels.len(),
+                start.elapsed(),
+            );
+            if let Some(macs) = report.size.macs {
+                assert_eq!(report.layers.iter().filter_map(|layer| layer.macs).sum::<u64>(), macs, "{name}");
+                assert!(report.groups.iter().all(|group| group.macs.is_some_and(|of| of <= macs)), "{name}");
+            }
+            assert!(report.groups.iter().all(|group| group.parameters <= report.size.parameters), "{name}");
+            assert!(frozen.iter().all(|group| group.frozen_by.is_some() && !group.members.is_empty()), "{name}");
+            assert!(!free.is_empty() || REFUSED.contains(&name.as_str()), "{name}");
+            assert_eq!(free.is_empty(), report.coverage.parameters == 0.0, "{name}");
+        }
+    }
 }

@@ -101,7 +101,7 @@ fn inputs(request: &JobRequest, spec: &JobSpec) -> (Vec<Uuid>, Vec<Uuid>) {
         datasets.extend(step.dataset_id);
         match &step.spec {
             StepSpec::Evaluate(evaluate) => models.extend(evaluate.baseline_model_id),
-            StepSpec::Prune(_) | StepSpec::Retrain(_) => {}
+            StepSpec::Analyze(_) | StepSpec::Prune(_) | StepSpec::Retrain(_) => {}
         }
     }
     for ids in [&mut models, &mut datasets] {

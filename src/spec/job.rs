@@ -5,6 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::analyze::AnalyzeSpec;
 use super::evaluate::EvaluateSpec;
 use super::prune::{PruneRequest, PruneSpec};
 use super::retrain::RetrainSpec;
@@ -13,6 +14,7 @@ use super::retrain::RetrainSpec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
+    Analyze,
     Prune,
     Retrain,
     Evaluate,
@@ -21,12 +23,13 @@ pub enum JobKind {
 
 impl JobKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Prune, Self::Retrain, Self::Evaluate, Self::Pipeline];
+    pub const ALL: [Self; 5] = [Self::Analyze, Self::Prune, Self::Retrain, Self::Evaluate, Self::Pipeline];
 
     /// The kind as it stands in JSON and SQL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Analyze => "analyze",
             Self::Prune => "prune",
             Self::Retrain => "retrain",
             Self::Evaluate => "evaluate",
@@ -73,6 +76,7 @@ impl JobStatus {
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Loading,
+    Analyzing,
     Pruning,
     Certifying,
     Retraining,
@@ -106,6 +110,7 @@ pub struct JobRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum SpecRequest {
+    Analyze(AnalyzeSpec),
     Prune(PruneRequest),
     Retrain(RetrainSpec),
     Evaluate(EvaluateSpec),
@@ -138,6 +143,7 @@ pub struct StepRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum StepSpecRequest {
+    Analyze(AnalyzeSpec),
     Prune(PruneRequest),
     Retrain(RetrainSpec),
     Evaluate(EvaluateSpec),
@@ -147,6 +153,7 @@ pub enum StepSpecRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
+    Analyze,
     Prune,
     Retrain,
     Evaluate,
@@ -157,10 +164,17 @@ impl StepKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Analyze => "analyze",
             Self::Prune => "prune",
             Self::Retrain => "retrain",
             Self::Evaluate => "evaluate",
         }
+    }
+
+    /// Whether a step of this kind makes a model; the others only look at one.
+    #[must_use]
+    pub fn makes_a_model(self) -> bool {
+        matches!(self, Self::Prune | Self::Retrain)
     }
 }
 
@@ -184,6 +198,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "spec", rename_all = "snake_case")]
 pub enum StepSpec {
+    Analyze(AnalyzeSpec),
     Prune(PruneSpec),
     Retrain(RetrainSpec),
     Evaluate(EvaluateSpec),
@@ -194,6 +209,7 @@ impl StepSpec {
     #[must_use]
     pub fn kind(&self) -> StepKind {
         match self {
+            Self::Analyze(_) => StepKind::Analyze,
             Self::Prune(_) => StepKind::Prune,
             Self::Retrain(_) => StepKind::Retrain,
             Self::Evaluate(_) => StepKind::Evaluate,
@@ -239,6 +255,7 @@ impl JobRequest {
                     })
                     .collect::<Result<_, _>>()?
             }
+            JobKind::Analyze => vec![parse_step(StepKind::Analyze, self.dataset_id, self.spec.clone(), "")?],
             JobKind::Prune => vec![parse_step(StepKind::Prune, self.dataset_id, self.spec.clone(), "")?],
             JobKind::Retrain => vec![parse_step(StepKind::Retrain, self.dataset_id, self.spec.clone(), "")?],
             JobKind::Evaluate => vec![parse_step(StepKind::Evaluate, self.dataset_id, self.spec.clone(), "")?],
@@ -259,6 +276,7 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
     let locate =
         |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
     let spec = match kind {
+        StepKind::Analyze => StepSpec::Analyze(read::<AnalyzeSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Prune => StepSpec::Prune(read::<PruneRequest>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Evaluate => StepSpec::Evaluate(read::<EvaluateSpec>(spec, &pointer)?.parse().map_err(locate)?),
@@ -308,6 +326,14 @@ mod tests {
         let [Step { spec: StepSpec::Prune(spec), .. }] = job.steps.as_slice() else { panic!("{job:?}") };
         assert_eq!(spec.target, Target::MacsKept(0.5));
         assert_eq!(spec.round_to, 8);
+    }
+
+    #[test]
+    fn an_analysis_needs_nothing_and_has_its_patterns_checked() {
+        let job = request("analyze", &json!({})).parse().unwrap();
+        assert_eq!(job.steps[0].spec, StepSpec::Analyze(AnalyzeSpec::default()));
+        let error = request("analyze", &json!({"exclude": ["a["]})).parse().unwrap_err();
+        assert_eq!((error.pointer.as_str(), error.message.as_str()), ("/spec/exclude", "`a[` is not a glob pattern"));
     }
 
     #[test]

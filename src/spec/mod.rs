@@ -5,6 +5,8 @@
 //! other layer passes that type on. Stored payloads outlive a deploy: a new field gets a default, a changed meaning
 //! gets a new kind.
 
+pub mod analysis;
+pub mod analyze;
 pub mod attempt;
 pub mod compatibility;
 pub mod criterion;

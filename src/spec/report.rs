@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::analysis::AnalyzeReport;
 use super::job::{JobKind, StepKind};
 
 /// What a job found out, in one shape for every kind.
@@ -49,6 +50,8 @@ pub struct StepReport {
     /// Things worth knowing that are not failures, each a sentence.
     #[serde(default)]
     pub findings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analyze: Option<AnalyzeReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

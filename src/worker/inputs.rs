@@ -93,7 +93,7 @@ fn input_model(shared: &Shared, model: &Model) -> InputModel {
 fn other_models_of(spec: &JobSpec, model_id: Uuid) -> BTreeSet<Uuid> {
     let named = spec.steps.iter().filter_map(|step| match &step.spec {
         StepSpec::Evaluate(evaluate) => evaluate.baseline_model_id,
-        StepSpec::Prune(_) | StepSpec::Retrain(_) => None,
+        StepSpec::Analyze(_) | StepSpec::Prune(_) | StepSpec::Retrain(_) => None,
     });
     named.filter(|id| *id != model_id).collect()
 }

@@ -134,7 +134,7 @@ async fn store(shared: &Shared, path: &Path) -> Result<BlobRef> {
 impl Naming<'_> {
     /// The chosen name for the model that comes out; otherwise the original's, with what was done to it so far.
     fn name(&self, step: usize) -> String {
-        let goes_on = self.spec.steps.iter().skip(step + 1).any(|later| later.spec.kind() != StepKind::Evaluate);
+        let goes_on = self.spec.steps.iter().skip(step + 1).any(|later| later.spec.kind().makes_a_model());
         if let Some(chosen) = self.chosen.filter(|_| !goes_on) {
             return chosen.to_owned();
         }
@@ -143,7 +143,7 @@ impl Naming<'_> {
             match done.spec.kind() {
                 StepKind::Prune => name.push_str("-pruned"),
                 StepKind::Retrain => name.push_str("-retrained"),
-                StepKind::Evaluate => {}
+                StepKind::Analyze | StepKind::Evaluate => {}
             }
         }
         name

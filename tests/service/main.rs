@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "tests tell what was skipped and what went before a failure")]
 #![expect(clippy::disallowed_methods, reason = "tests are told by the environment where things lie")]
 
+mod analyze;
 mod attempt;
 mod ci_script;
 mod http;

@@ -1,14 +1,14 @@
 //! What a selection would cost, without building its graph: multiply-accumulates and parameters as sums of products of
 //! the widths of leaves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Selection;
-use crate::cost::{self, Extent, OpenSizes};
+use crate::cost::{self, OpenSizes};
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::shape::Inferred;
-use crate::prune::coupling::{Axis, Coupling, LeafId, Part};
+use crate::prune::coupling::{Axis, Coupling, LeafId, Operands, Part};
 
 /// `constant · Π width(leaf)`
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,37 +80,14 @@ impl Budget {
     ///
     /// Errors: why they cannot be counted.
     pub fn macs(graph: &Graph<'_>, inferred: &Inferred, coupling: &Coupling, open: &OpenSizes) -> Result<Self, String> {
-        let mut values: HashMap<&str, usize> = HashMap::new();
-        let mut uses: HashMap<(usize, usize), usize> = HashMap::new();
-        for (id, tensor) in coupling.tensors.iter().enumerate() {
-            match tensor.constant_use {
-                Some(at) => drop(uses.insert(at, id)),
-                None => drop(values.insert(&tensor.name, id)),
-            }
-        }
+        let operands = Operands::new(coupling);
         let mut budget = Self::default();
         for (index, node) in graph.proto.node.iter().enumerate() {
             let Some(formula) = cost::formula(node, &|name| inferred.rank(name))? else { continue };
             for extents in &formula.products {
                 let mut product = Product { constant: 1, leaves: Vec::new() };
                 for extent in extents {
-                    let (name, tensor, axis) = match *extent {
-                        Extent::Input { slot, axis } => {
-                            let name = node.input_name(slot).unwrap_or_default();
-                            (name, uses.get(&(index, slot)).or_else(|| values.get(name)), axis)
-                        }
-                        Extent::Output { slot, axis } => {
-                            let name = node.output.get(slot).map_or("", String::as_str);
-                            (name, values.get(name), axis)
-                        }
-                    };
-                    let axis = tensor.and_then(|id| coupling.tensors[*id].axes.as_ref()?.get(axis));
-                    multiply(
-                        &mut product,
-                        axis.ok_or_else(|| format!("the shape of `{name}` is unknown"))?,
-                        coupling,
-                        open,
-                    )?;
+                    multiply(&mut product, operands.axis(index, node, *extent)?, coupling, open)?;
                 }
                 budget.add(product);
             }

@@ -1,6 +1,7 @@
 //! Every rule on a graph of its own, cut by half and certified on both engines; cuts that are made wrong on purpose.
 
 mod allocated;
+mod analyzed;
 mod channels;
 mod fused;
 mod joined;

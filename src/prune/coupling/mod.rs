@@ -8,7 +8,9 @@
 
 mod factor;
 mod frozen;
+mod held;
 mod numbering;
+mod operand;
 mod relations;
 mod rules;
 mod settle;
@@ -17,6 +19,7 @@ mod sizes;
 mod union;
 mod units;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::onnx::dtype::DataType;
@@ -26,6 +29,7 @@ use crate::onnx::shape::{Dim, Inferred};
 use crate::prune::names::Excluded;
 use crate::spec::report::Frozen;
 pub use numbering::TooManyIndices;
+pub use operand::Operands;
 use relations::Relations;
 
 /// A factor of known size, by number.
@@ -33,6 +37,12 @@ pub type LeafId = u32;
 
 /// In [`Coupling::unit_of`]: the index stays.
 pub const NO_UNIT: u32 = u32::MAX;
+
+/// Why what the user excludes stays.
+pub const EXCLUDED: &str = "it is excluded";
+
+/// Why axes that statistics run over stay where the user wants them kept.
+pub const KEPT_NORMALISED: &str = "it is normalised over this axis, and `keep_normalized` is set";
 
 /// A factor of known size; its indices are numbered from `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +101,22 @@ pub struct Group {
     pub units: Range<usize>,
 }
 
+/// Indices that stay, of the same axes of the same constants and for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrozenGroup {
+    /// The leaves of its indices that weights hold.
+    pub leaves: Vec<LeafId>,
+    /// How many of its indices each leaf has, those of computed values included.
+    pub counts: BTreeMap<LeafId, u32>,
+    /// Pieces that could be chosen among, were they free.
+    pub width: usize,
+    /// The operator that forbids it; `None` for inputs and outputs of the graph.
+    pub operator: Option<String>,
+    /// The value whose axis has to stay.
+    pub value: Option<String>,
+    pub reason: String,
+}
+
 /// What can be removed from a graph, and in which pieces.
 #[derive(Clone, Debug)]
 pub struct Coupling {
@@ -107,6 +133,7 @@ pub struct Coupling {
     /// By leaf: where constants hold it.
     pub members: Vec<Vec<Member>>,
     pub frozen: Vec<Frozen>,
+    pub frozen_groups: Vec<FrozenGroup>,
 }
 
 impl Coupling {
@@ -196,14 +223,14 @@ fn freeze_wishes(relations: &mut Relations<'_>, wishes: &Wishes) {
     for node in &graph.proto.node {
         if wishes.exclude.has_node(node) {
             for tensor in node.output.iter().filter_map(|name| relations.value(name)).collect::<Vec<_>>() {
-                relations.freeze_tensor(tensor, Some(&node.label()), "it is excluded");
+                relations.freeze_tensor(tensor, Some(&node.label()), EXCLUDED);
             }
         }
     }
     for tensor in 0..relations.tensors.len() {
         if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.has_initializer(&relations.tensors[tensor].name)
         {
-            relations.freeze_tensor(tensor, None, "it is excluded");
+            relations.freeze_tensor(tensor, None, EXCLUDED);
         }
     }
     for hold in &wishes.holds {

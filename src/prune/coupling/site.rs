@@ -180,7 +180,7 @@ impl<'r, 'g> Site<'r, 'g> {
     /// which the certificate knows; where the user wants such axes kept, they stay.
     pub fn normalised(&mut self, axes: &[FactorId]) {
         if self.relations.keep_normalised {
-            self.freeze_all(axes, "it is normalised over this axis, and `keep_normalized` is set");
+            self.freeze_all(axes, super::KEPT_NORMALISED);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frozen::{FrozenIndices, NONE, Reason};
+use super::held::frozen_groups;
 use super::numbering::{Numbering, TooManyIndices};
 use super::relations::Relations;
 use super::settle::LeafPick;
@@ -42,11 +43,13 @@ pub fn units(relations: &Relations<'_>, picks: &[LeafPick]) -> Result<Coupling, 
         groups: Vec::new(),
         members: Vec::new(),
         frozen: Vec::new(),
+        frozen_groups: Vec::new(),
     };
     coupling.members = members(&coupling);
     let reasons = frozen.spread(&mut sets);
     collect_units(&mut coupling, &mut sets, &reasons);
     coupling.frozen = report(relations, &coupling, &mut sets, &reasons, &frozen.reasons);
+    coupling.frozen_groups = frozen_groups(relations, &coupling, &mut sets, &reasons, &frozen.reasons);
     Ok(coupling)
 }
 

@@ -15,7 +15,7 @@ mod random;
 mod tally;
 mod weights;
 
-pub use contraction::is_contracted;
+pub use contraction::{is_contracted, is_produced};
 
 use crate::onnx::graph::Graph;
 use crate::onnx::tensor::TensorError;

@@ -70,7 +70,7 @@ pub fn check(spec: &JobSpec, inputs: &Inputs<'_>) -> Vec<Mismatch> {
         let place = Place { spec: format!("{at}/spec"), dataset: dataset_pointer };
         let dataset = step.dataset_id.and_then(|id| inputs.datasets.get(&id));
         match &step.spec {
-            StepSpec::Prune(_) => {
+            StepSpec::Analyze(_) | StepSpec::Prune(_) => {
                 if let Some(dataset) = dataset {
                     check_inputs(inputs.model, dataset, None, &place, &mut found);
                 }

@@ -36,9 +36,16 @@ pub(super) fn comparison(page: &mut String, report: &Report) {
     if rows.is_empty() {
         return;
     }
+    let cell = |value: Option<String>| value.unwrap_or_else(|| "–".into());
+    if baseline.is_none() {
+        page.push_str("| | model |\n| --- | ---: |\n");
+        for row in rows {
+            let _ = writeln!(page, "| {} | {} |", row.name, cell(row.candidate));
+        }
+        return;
+    }
     page.push_str("| | baseline | candidate | change |\n| --- | ---: | ---: | ---: |\n");
     for row in rows {
-        let cell = |value: Option<String>| value.unwrap_or_else(|| "–".into());
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} |",

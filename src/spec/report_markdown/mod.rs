@@ -2,6 +2,7 @@
 //! folded away. Says nothing that the JSON does not say, rounds for reading, and trusts no name: what comes from an
 //! upload is quoted so that it cannot break out of its cell.
 
+mod analyze;
 mod comparison;
 mod figure;
 mod step;

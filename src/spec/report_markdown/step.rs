@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::analyze::analyze_section;
 use super::figure::{code, count, percent, quantity, significant, text, thousands};
 use crate::spec::report::{Certificate, Drift, EpochReport, PruneReport, RetrainReport, StepReport};
 
@@ -11,6 +12,9 @@ const MOST_ROWS: usize = 100;
 pub(super) fn section(page: &mut String, step: &StepReport, of: usize) {
     let number = if of > 1 { format!("Step {}: ", step.step + 1) } else { String::new() };
     let _ = writeln!(page, "\n#### {number}{} ({:.1} s)\n", step.kind.as_str(), step.duration_ms as f64 / 1000.0);
+    if let Some(analysis) = &step.analyze {
+        analyze_section(page, analysis);
+    }
     if let Some(prune) = &step.prune {
         prune_section(page, prune);
     }
@@ -172,7 +176,7 @@ fn epoch_row(epoch: &EpochReport, best: bool) -> String {
 }
 
 /// A table behind a click, cut off at [`MOST_ROWS`].
-fn folded(page: &mut String, title: &str, head: &str, rows: impl ExactSizeIterator<Item = String>) {
+pub(super) fn folded(page: &mut String, title: &str, head: &str, rows: impl ExactSizeIterator<Item = String>) {
     let left_out = rows.len().saturating_sub(MOST_ROWS);
     let _ = writeln!(page, "\n<details><summary>{title}</summary>\n\n{head}");
     for row in rows.take(MOST_ROWS) {

@@ -149,6 +149,89 @@ fn a_name_of_an_upload_stays_in_its_cell() {
 }
 
 #[test]
+fn an_analysis_reads_as_sizes_groups_and_layers() {
+    let size =
+        json!({"bytes": 1000, "compressed_bytes": 900, "parameters": 516, "nonzero_parameters": 516, "macs": 18144});
+    let analysis = json!({
+        "step": 0, "kind": "analyze", "duration_ms": 20, "findings": ["2 channels are dead"],
+        "analyze": {
+            "size": size, "coverage": {"parameters": 0.992, "macs": null},
+            "groups": [
+                {"name": "a", "members": [{"initializer": "a", "axis": 0, "operator": "Conv one"}], "width": 8, "parameters": 512,
+                 "macs": 18144, "prunable": true, "contribution": 0.3, "weak_channels": 1},
+                {"name": "b|", "members": [{"initializer": "b|", "axis": 0, "operator": "Conv two"}], "width": 4, "parameters": 292,
+                 "macs": null, "prunable": false, "weak_channels": 0,
+                 "frozen_by": {"operator": null, "tensor": "y", "reason": "it reaches the graph output `y`", "hint": "keep <it>"}},
+            ],
+            "layers": [
+                {"name": "one", "operator": "Conv", "output_shape": ["n", 8, null], "parameters": 224, "macs": 7776, "sparsity": 0.5},
+                {"name": "relu", "operator": "Relu", "output_shape": null, "parameters": 0, "macs": 0, "sparsity": null},
+            ],
+            "low_contribution": [{"group": "a", "contribution": 0.3, "parameters": 512}],
+            "dead_channels": [{"group": "a", "without_input": [1], "without_output": []}],
+            "duplicate_channels": [{"group": "a", "sets": [[2, 3], [4, 5]]}],
+        },
+    });
+    let mut report = report(&json!([analysis]));
+    report.baseline = None;
+    let candidate = report.candidate.as_mut().unwrap();
+    (candidate.quality, candidate.latency) = (None, vec![]);
+    insta::assert_snapshot!(render(&report), @r#"
+    ### Secateur: pipeline of `resnet20`
+
+    | | model |
+    | --- | ---: |
+    | size | 433 kB |
+    | size compressed | 390 kB |
+    | parameters | 108 k |
+    | parameters not zero | 108 k |
+    | MACs | 17.3 M |
+
+    #### analyze (0.0 s)
+
+    Prunable groups hold 99.20 % of the parameters.
+
+    <details><summary>1 prunable group</summary>
+
+    | group | members | width | parameters | MACs | weights ÷ median | weak channels |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | `a` | 1 | 8 | 512 | 18.1 k | 0.3 | 1 |
+
+    </details>
+
+    <details><summary>1 frozen group</summary>
+
+    | group | width | parameters | MACs | kept by | reason |
+    | --- | ---: | ---: | ---: | --- | --- |
+    | `b\|` | 4 | 292 | – |  | it reaches the graph output `y` – keep &lt;it> |
+
+    </details>
+
+    <details><summary>Little or nothing carried</summary>
+
+    | group | channels |
+    | --- | --- |
+    | `a` | small weights: 0.3 of the median |
+    | `a` | nothing comes in: 1 |
+    | `a` | the same: 2, 3; 4, 5 |
+
+    </details>
+
+    <details><summary>1 layer with parameters or MACs</summary>
+
+    | layer | operator | output | parameters | MACs | zeros |
+    | --- | --- | --- | ---: | ---: | ---: |
+    | `one` | `Conv` | n × 8 × ? | 224 | 7.78 k | 50.00 % |
+
+    </details>
+
+    - 2 channels are dead
+
+    <sub>Job 018f0000-0000-7000-8000-000000000001, secateur 0.1.0, ONNX Runtime 1.32.0, Example CPU (2 cores), 2 threads for the job</sub>
+    "#);
+}
+
+#[test]
 fn a_job_that_only_cuts_compares_the_sizes() {
     let mut report = report(&json!([prune("conv1.weight", "feeds the output `y`")]));
     (report.baseline, report.candidate) = (None, None);
