@@ -7,6 +7,7 @@ use super::importance::ImportanceError;
 use super::names::NamesNothing;
 use super::observe::ObserveError;
 use super::surgery::SurgeryError;
+use crate::onnx::patch::PatchError;
 use crate::spec::failure::{Failure, FailureCode};
 
 /// Why a model was not pruned.
@@ -24,6 +25,8 @@ pub enum PruneError {
     Certify(#[from] CertifyError),
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Patch(#[from] PatchError),
     #[error("{source}")]
     Names {
         /// The field of the spec that has the name.
@@ -47,7 +50,7 @@ impl From<PruneError> for Failure {
             PruneError::Allocate(AllocateError::Unreachable { .. }) => {
                 Self::new(FailureCode::TargetUnreachable, message)
             }
-            PruneError::Allocate(AllocateError::MacsUnknown(_)) => {
+            PruneError::Allocate(AllocateError::MacsUnknown(_) | AllocateError::Unsuitable { .. }) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
             }
             PruneError::Names { field, .. } => {
@@ -64,6 +67,7 @@ impl From<PruneError> for Failure {
                 Self::new(FailureCode::Unsupported, message).at(hold.value)
             }
             PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
+            PruneError::Patch(_) => Self::new(FailureCode::Internal, message),
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
             PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
                 Self { message, ..Self::from(source) }

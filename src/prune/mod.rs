@@ -9,6 +9,7 @@ mod allocate;
 mod analysis;
 mod certify;
 mod coupling;
+mod depth;
 mod drift;
 mod error;
 mod importance;
@@ -39,8 +40,8 @@ use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
 use crate::spec::job::Stage;
-use crate::spec::prune::{Method, PruneSpec, Target};
-use crate::spec::report::{Certificate, PruneReport};
+use crate::spec::prune::{Method, PruneSpec};
+use crate::spec::report::{Certificate, Frozen, PruneReport};
 
 /// A pruned model.
 #[derive(Clone, Debug)]
@@ -67,10 +68,11 @@ pub fn prune(
     entered(Stage::Pruning);
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
-    let run = Run { model, graph: &graph, inferred: &inferred, spec, threads, entered };
+    let run = Run { model, graph: &graph, inferred: &inferred, spec, calibration, threads, entered };
     let mut pruned = match spec.method {
         Method::Structured => run.structured()?,
         Method::Unstructured => run.unstructured()?,
+        Method::Depth => run.depth()?,
     };
     if let Some(calibration) = calibration {
         pruned.report.drift = Some(drift::measure(model, &pruned.model, calibration.held_out(), threads)?);
@@ -120,6 +122,7 @@ struct Run<'a> {
     graph: &'a Graph<'a>,
     inferred: &'a Inferred,
     spec: &'a PruneSpec,
+    calibration: Option<&'a Calibration<'a>>,
     threads: usize,
     entered: &'a dyn Fn(Stage),
 }
@@ -143,10 +146,11 @@ impl Run<'_> {
         }
         let size_before = cost::size(self.model, &self.spec.example_shapes);
         let report = PruneReport {
-            method: "structured".into(),
+            method: self.spec.method.name().into(),
             criterion: self.spec.criterion.as_str().into(),
             removed: cut.removed(),
             groups: cut.groups(),
+            blocks: Vec::new(),
             coverage_parameters: cut.coverage(self.graph, size_before.parameters),
             frozen: cut.coupling.frozen.clone(),
             size_before,
@@ -154,51 +158,21 @@ impl Run<'_> {
             dry_run: self.spec.dry_run,
             certificate,
             drift: None,
+            output_error: None,
             notes: cut.notes,
         };
         Ok(Pruned { model: cut.model, plan: Some(cut.plan), report, findings })
     }
 
-    fn unstructured(&self) -> Result<Pruned, PruneError> {
-        let (Target::Sparsity(share) | Target::ChannelsRemoved(share)) = self.spec.target else {
-            return Err(allocate::AllocateError::MacsUnknown("zeros do not change them; give `sparsity`".into()).into());
-        };
-        let exclude = names::Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, self.graph)?;
-        let sparse = unstructured::sparsify(self.model, share, self.spec.criterion, self.spec.seed, &exclude)?;
-        let reached = sparse.zeros as f64 / sparse.prunable.max(1) as f64;
-        if reached + 1e-9 < share {
-            let mut reasons: Vec<&str> = sparse.frozen.iter().map(|frozen| frozen.reason.as_str()).collect();
-            reasons.sort_unstable();
-            reasons.dedup();
-            let because =
-                if reasons.is_empty() { String::new() } else { format!(" (left alone: {})", reasons.join("; ")) };
-            let (target, best) = (format!("sparsity {share}"), format!("{reached:.4}"));
-            return Err(allocate::AllocateError::Unreachable { target, best, because }.into());
+    /// The certificate of a model whose function was changed by design, and how far its outputs are from the original's;
+    /// neither for a dry run.
+    fn proved(&self, candidate: &Model) -> Result<(Option<Certificate>, Option<f64>), PruneError> {
+        if self.spec.dry_run {
+            return Ok((None, None));
         }
-        let certificate = if self.spec.dry_run {
-            None
-        } else {
-            (self.entered)(Stage::Certifying);
-            Some(self.subject(&sparse.model).verified()?)
-        };
-        let size_before = cost::size(self.model, &self.spec.example_shapes);
-        let report = PruneReport {
-            method: "unstructured".into(),
-            criterion: self.spec.criterion.as_str().into(),
-            removed: reached,
-            groups: Vec::new(),
-            coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
-            frozen: sparse.frozen,
-            size_before,
-            size_after: cost::size(&sparse.model, &self.spec.example_shapes),
-            dry_run: self.spec.dry_run,
-            certificate,
-            drift: None,
-            notes: vec![
-                "zeros make the file smaller only when it is compressed, and no runtime here computes less".into(),
-            ],
-        };
-        Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })
+        (self.entered)(Stage::Certifying);
+        let (certificate, output_error) = self.subject(candidate).verified_with_error()?;
+        Ok((Some(certificate), output_error))
     }
 
     fn subject<'s>(&'s self, candidate: &'s Model) -> certify::Subject<'s> {
@@ -213,4 +187,12 @@ impl Run<'_> {
             seed: self.spec.seed,
         }
     }
+}
+
+/// The reasons of what was left alone, each once, to be put behind the message of a target that was missed.
+fn left_alone(frozen: &[Frozen]) -> String {
+    let mut reasons: Vec<&str> = frozen.iter().map(|frozen| frozen.reason.as_str()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    if reasons.is_empty() { String::new() } else { format!(" (left alone: {})", reasons.join("; ")) }
 }

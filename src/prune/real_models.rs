@@ -10,7 +10,7 @@ use super::*;
 use crate::spec::analyze::AnalyzeSpec;
 use crate::spec::attempt::ModelLimits;
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::prune::{PruneRequest, Scope};
+use crate::spec::prune::{PruneRequest, Scope, Target};
 
 fn load(path: &Path) -> Model {
     Model::load(path, &ModelLimits::default()).unwrap()

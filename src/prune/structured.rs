@@ -103,7 +103,7 @@ fn budget(
         }
         Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),
         Target::Bytes(_) => Ok(Budget::bits(graph, inferred, coupling, model.size_bytes() as u64 * 8)),
-        Target::ChannelsRemoved(_) | Target::Sparsity(_) => Ok(Budget::default()),
+        _ => Ok(Budget::default()),
     }
 }
 
@@ -119,7 +119,7 @@ fn shortfall(spec: &PruneSpec, model: &Model, cut: &Model) -> Option<f64> {
             (after / before, share)
         }
         Target::Bytes(bytes) => (cut.size_bytes() as f64, bytes as f64),
-        Target::ChannelsRemoved(_) | Target::Sparsity(_) => return None,
+        _ => return None,
     };
     (measured > most).then_some(measured)
 }

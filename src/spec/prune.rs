@@ -18,15 +18,16 @@ pub struct PruneRequest {
     /// How the scores of the layers of a group make one (structured only).
     pub reduction: Reduction,
     pub scope: Scope,
-    /// What is to be reached; half of the MACs (structured) or half of the weights zero (unstructured) by default.
+    /// What is to be reached; half of the MACs (structured), half of the weights zero (unstructured) or one block
+    /// less (depth) by default.
     pub target: Option<Target>,
     /// Widths of cut axes are rounded up to a multiple of this where the runtime cares; 1 turns rounding off.
     #[schema(default = 8)]
     pub round_to: Option<u32>,
-    /// Glob patterns of node or initializer names whose channels stay; one that matches nothing fails the job.
+    /// Glob patterns of node or initializer names that are left alone; one that matches nothing fails the job.
     pub exclude: Vec<String>,
     /// Operator types, such as `ConvTranspose`, whose outputs keep their channels (structured) or whose weights get no zeros
-    /// (unstructured); one that the model does not have fails the job.
+    /// (unstructured), and which do not go with a block (depth); one that the model does not have fails the job.
     pub exclude_operators: Vec<String>,
     /// Bounds on the channels of layers, by glob pattern of the names of nodes or their initializers; all that match hold
     /// for the groups of the channels that the layer writes. A pattern that matches nothing fails the job (structured only).
@@ -94,16 +95,18 @@ pub enum Method {
     Structured,
     /// Single weights become zero; the tensors keep their shapes.
     Unstructured,
+    /// Whole residual blocks are left out, those that change the stream they add to least.
+    Depth,
 }
 
 /// Over what scores are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// All groups compete for one budget.
+    /// All groups, or all weights, compete for one budget.
     #[default]
     Global,
-    /// Each group gives the same share.
+    /// Each group, or each weight tensor, gives the same share.
     Local,
     /// Groups of the same structure compete among themselves, and each structure gives the same share. Source: Fang et al.,
     /// "Isomorphic Pruning for Vision Models", ECCV 2024.
@@ -146,6 +149,119 @@ pub enum Target {
     Bytes(u64),
     /// Share of the prunable weights to set to zero (unstructured only).
     Sparsity(f64),
+    /// At most `n` weights that are not zero in each run of `m` along the axis that is summed over, as `"2:4"` (unstructured
+    /// only). The scope does not matter then.
+    NOfM(NOfM),
+    /// Residual blocks to leave out (depth only).
+    BlocksRemoved(u32),
+}
+
+/// A pattern of zeros: at most `n` of `m` neighbours are not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NOfM {
+    n: u32,
+    m: u32,
+}
+
+impl NOfM {
+    /// The longest run that is taken; hardware has 4 to 32.
+    const LONGEST: u32 = 1024;
+
+    /// Weights of a run that may stay.
+    pub fn kept(self) -> usize {
+        self.n as usize
+    }
+
+    /// Length of a run.
+    pub fn run(self) -> usize {
+        self.m as usize
+    }
+}
+
+impl utoipa::PartialSchema for NOfM {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{ObjectBuilder, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9]+:[0-9]+$"))
+            .examples(["2:4"])
+            .description(Some("At most `n` of `m` neighbours are not zero, 1 ≤ n < m ≤ 1024."))
+            .into()
+    }
+}
+
+impl ToSchema for NOfM {}
+
+impl TryFrom<String> for NOfM {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(n, m)| Some((n.parse().ok()?, m.parse().ok()?)));
+        match parts {
+            Some((n, m)) if 1 <= n && n < m && m <= Self::LONGEST => Ok(Self { n, m }),
+            _ => {
+                Err(format!("`{text}` is not a pattern like `2:4`: n of m weights stay, 1 ≤ n < m ≤ {}", Self::LONGEST))
+            }
+        }
+    }
+}
+
+impl From<NOfM> for String {
+    fn from(pattern: NOfM) -> Self {
+        pattern.to_string()
+    }
+}
+
+impl std::fmt::Display for NOfM {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.n, self.m)
+    }
+}
+
+impl Target {
+    /// The name of the field in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChannelsRemoved(_) => "channels_removed",
+            Self::MacsKept(_) => "macs_kept",
+            Self::ParamsKept(_) => "params_kept",
+            Self::Bytes(_) => "bytes",
+            Self::Sparsity(_) => "sparsity",
+            Self::NOfM(_) => "n_of_m",
+            Self::BlocksRemoved(_) => "blocks_removed",
+        }
+    }
+
+    /// The share that it names, where it names one.
+    pub fn share(self) -> Option<f64> {
+        match self {
+            Self::ChannelsRemoved(share) | Self::MacsKept(share) | Self::ParamsKept(share) | Self::Sparsity(share) => {
+                Some(share)
+            }
+            Self::Bytes(_) | Self::NOfM(_) | Self::BlocksRemoved(_) => None,
+        }
+    }
+}
+
+impl Method {
+    /// The name in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Structured => "structured",
+            Self::Unstructured => "unstructured",
+            Self::Depth => "depth",
+        }
+    }
+
+    /// The targets that a method can be given.
+    fn targets(self) -> &'static [&'static str] {
+        match self {
+            Self::Structured => &["channels_removed", "macs_kept", "params_kept", "bytes"],
+            Self::Unstructured => &["sparsity", "n_of_m"],
+            Self::Depth => &["blocks_removed", "params_kept", "macs_kept"],
+        }
+    }
 }
 
 impl PruneRequest {
@@ -156,10 +272,21 @@ impl PruneRequest {
         let target = self.target.unwrap_or(match self.method {
             Method::Structured => Target::MacsKept(0.5),
             Method::Unstructured => Target::Sparsity(0.5),
+            Method::Depth => Target::BlocksRemoved(1),
         });
-        check_target(self.method, target)?;
-        if self.method == Method::Unstructured {
-            self.check_unstructured()?;
+        if let Some(share) = target.share().filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(("target", format!("must be a share between 0 and 1, is {share}")));
+        }
+        if target == Target::Bytes(0) {
+            return Err(("target", "a file has at least 1 byte".into()));
+        }
+        let fitting = self.method.targets();
+        if !fitting.contains(&target.name()) {
+            let (method, names) = (self.method.name(), fitting.join("`, `"));
+            return Err(("target", format!("the method `{method}` takes `{names}`, not `{}`", target.name())));
+        }
+        if self.method != Method::Structured {
+            self.check_no_channels()?;
         }
         let round_to = self.round_to.unwrap_or(8);
         if !(1..=1024).contains(&round_to) {
@@ -194,41 +321,19 @@ impl PruneRequest {
         })
     }
 
-    /// Refuses what means nothing for single weights, for what is asked for and not done would go unseen.
-    fn check_unstructured(&self) -> Result<(), (&'static str, String)> {
+    /// Refuses what means nothing where no channels are cut, for what is asked for and not done would go unseen.
+    fn check_no_channels(&self) -> Result<(), (&'static str, String)> {
         let only = |field| Err((field, "belongs to the method `structured`".to_owned()));
         match self {
-            _ if !self.criterion.scores_weights() => {
+            Self { method: Method::Unstructured, .. } if !self.criterion.scores_weights() => {
                 Err(("criterion", format!("`{}` scores channels, not single weights", self.criterion.as_str())))
             }
             Self { normalizer: Some(_), .. } => only("normalizer"),
             Self { reduction, .. } if *reduction != Reduction::default() => only("reduction"),
             Self { bounds, .. } if !bounds.is_empty() => only("bounds"),
+            Self { scope: Scope::Isomorphic, .. } => only("scope"),
             _ => Ok(()),
         }
-    }
-}
-
-fn check_target(method: Method, target: Target) -> Result<(), (&'static str, String)> {
-    match target {
-        Target::ChannelsRemoved(share) | Target::MacsKept(share) | Target::ParamsKept(share) | Target::Sparsity(share)
-            if !(0.0..=1.0).contains(&share) =>
-        {
-            Err(("target", format!("must be a share between 0 and 1, is {share}")))
-        }
-        Target::Bytes(0) => Err(("target", "a file has at least 1 byte".into())),
-        Target::Sparsity(_) if method == Method::Structured => Err((
-            "target",
-            "`sparsity` belongs to the method `unstructured`; structured pruning takes `channels_removed`, `macs_kept`, \
-             `params_kept` or `bytes`"
-                .into(),
-        )),
-        Target::ChannelsRemoved(_) | Target::MacsKept(_) | Target::ParamsKept(_) | Target::Bytes(_)
-            if method == Method::Unstructured =>
-        {
-            Err(("target", "the method `unstructured` takes the target `sparsity`".into()))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -245,5 +350,30 @@ fn check_bound(pattern: &str, bound: &WidthBound) -> Result<(), String> {
             Err(format!("`max_removed` of `{pattern}` must be a share between 0 and 1, is {share}"))
         }
         WidthBound { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_of_zeros_is_read_and_written_as_it_is_said() {
+        let target: Target = serde_json::from_str(r#"{"n_of_m": "2:4"}"#).unwrap();
+        assert_eq!(serde_json::to_string(&target).unwrap(), r#"{"n_of_m":"2:4"}"#);
+        for bad in ["4:2", "4:4", "0:4", "2", "2:x", "1:4096"] {
+            let error = serde_json::from_value::<Target>(serde_json::json!({"n_of_m": bad})).unwrap_err().to_string();
+            assert!(error.contains(bad) && error.contains("2:4"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_of_another_method_is_refused_with_those_that_fit() {
+        let request = |method, target| PruneRequest { method, target: Some(target), ..PruneRequest::default() };
+        let (place, reason) = request(Method::Structured, Target::Sparsity(0.5)).parse().unwrap_err();
+        assert_eq!(place, "target");
+        assert!(reason.contains("`macs_kept`") && reason.contains("not `sparsity`"), "{reason}");
+        assert!(request(Method::Unstructured, Target::MacsKept(0.5)).parse().is_err());
+        assert!(request(Method::Unstructured, Target::Sparsity(1.5)).parse().is_err());
     }
 }

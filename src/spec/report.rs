@@ -155,9 +155,12 @@ pub struct PruneReport {
     pub criterion: String,
     pub size_before: Size,
     pub size_after: Size,
-    /// Share of the prunable channels (structured) or weights (unstructured) that went.
+    /// Share that went of the prunable channels (structured), weights (unstructured) or blocks (depth).
     pub removed: f64,
     pub groups: Vec<GroupReport>,
+    /// The residual blocks that could go (depth).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<BlockReport>,
     /// What was left alone, with the reason.
     pub frozen: Vec<Frozen>,
     /// Share of the parameters that lie in prunable groups.
@@ -170,9 +173,29 @@ pub struct PruneReport {
     /// How far the model that came out is from the original; `None` without a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Norm of the difference of the outputs ÷ norm of the original's on the certificate's inputs, where the method changes
+    /// the function; `None` where outputs are not finite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_error: Option<f64>,
     /// Notes of the import and the surgery, each a sentence.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// One residual block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockReport {
+    /// The sum that the block ends in.
+    pub name: String,
+    /// The value that stands for the sum where the block is gone.
+    pub shortcut: String,
+    /// Nodes of the block, its addition included.
+    pub operators: u64,
+    pub parameters: u64,
+    /// Norm of what the block adds ÷ norm of its shortcut, on calibration samples or drawn inputs; the least goes first.
+    /// `None` where values are not finite.
+    pub change: Option<f64>,
+    pub removed: bool,
 }
 
 /// How far a changed model is from its original, on samples that nothing was fitted to.

@@ -37,11 +37,11 @@ impl<'a> Measure<'a> {
             Ok(Kind::Kept { budget, most: most(whole), whole })
         };
         let kind = match target {
-            // The request's parser lets sparsity through for unstructured pruning only.
-            Target::ChannelsRemoved(share) | Target::Sparsity(share) => Kind::Removed(share),
+            Target::ChannelsRemoved(share) => Kind::Removed(share),
             Target::MacsKept(share) | Target::ParamsKept(share) => kept(&|whole| share * whole)?,
             // The budget counts bits.
             Target::Bytes(bytes) => kept(&|_| bytes as f64 * 8.0)?,
+            other => return Err(AllocateError::Unsuitable { target: other.name() }),
         };
         Ok(Self { target, coupling, kind })
     }
@@ -94,11 +94,8 @@ impl<'a> Measure<'a> {
 /// The error of a target that was missed; `best` is in the target's own measure.
 pub fn missed(target: Target, best: f64, because: String) -> AllocateError {
     let (name, best) = match target {
-        Target::ChannelsRemoved(share) => (format!("channels_removed {share}"), format!("{best:.4}")),
-        Target::MacsKept(share) => (format!("macs_kept {share}"), format!("{best:.4}")),
-        Target::ParamsKept(share) => (format!("params_kept {share}"), format!("{best:.4}")),
-        Target::Sparsity(share) => (format!("sparsity {share}"), format!("{best:.4}")),
         Target::Bytes(bytes) => (format!("bytes {bytes}"), format!("{:.0}", best.ceil())),
+        other => (format!("{} {}", other.name(), other.share().unwrap_or_default()), format!("{best:.4}")),
     };
     AllocateError::Unreachable { target: name, best, because }
 }

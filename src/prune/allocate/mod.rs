@@ -28,6 +28,9 @@ pub enum AllocateError {
     Unreachable { target: String, best: String, because: String },
     #[error("the multiply-accumulates cannot be counted: {0}")]
     MacsUnknown(String),
+    /// The parser of requests lets no such target through.
+    #[error("the target `{target}` does not belong to this method")]
+    Unsuitable { target: &'static str },
 }
 
 /// What a selection is made from.

@@ -3,6 +3,7 @@
 mod allocated;
 mod analyzed;
 mod channels;
+mod depth;
 mod fused;
 mod joined;
 mod left_alone;
@@ -22,7 +23,7 @@ use crate::onnx::attribute::Attribute;
 use crate::onnx::builder::{GraphBuilder, Size};
 use crate::onnx::dtype::DataType;
 use crate::onnx::tensor::Tensor;
-use crate::spec::prune::PruneRequest;
+use crate::spec::prune::{PruneRequest, Target};
 
 /// A graph in the making: names are short, weights are random.
 struct Net {
@@ -135,6 +136,29 @@ fn certified_on_one(model: &Model) -> Pruned {
     assert!(!certificate.vacuous_on_own_weights, "{certificate:?}");
     assert!(certificate.checks.iter().any(|check| check.engine == "onnxruntime" && check.error.is_some()));
     pruned
+}
+
+/// The outputs of a model on an input `x`, on an engine.
+fn outputs(engine: &dyn crate::engine::Engine, model: &Model, x: &Tensor) -> Vec<Vec<f32>> {
+    let mut session = engine.load(model, &crate::engine::SessionOptions::with_threads(1)).unwrap();
+    let outputs = session.run(&[("x", x)]).unwrap();
+    outputs.iter().map(|output| output.to_f32().unwrap().into_owned()).collect()
+}
+
+/// The largest difference of two models on both engines, in shares of the largest output.
+fn apart(a: &Model, b: &Model, shape: &[usize]) -> f32 {
+    let x = Net::new().random(shape);
+    let runtime = crate::engine::onnx_runtime().unwrap();
+    let engines: [&dyn crate::engine::Engine; 2] = [runtime, &crate::engine::tract()];
+    let mut worst = 0.0_f32;
+    for engine in engines {
+        for (a, b) in outputs(engine, a, &x).iter().zip(&outputs(engine, b, &x)) {
+            assert_eq!(a.len(), b.len());
+            let scale = a.iter().fold(0.0_f32, |scale, a| scale.max(a.abs()));
+            worst = a.iter().zip(b).fold(worst, |worst, (a, b)| worst.max((a - b).abs() / scale));
+        }
+    }
+    worst
 }
 
 /// Shape of an initializer of the cut model.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::prune::Method;
+use crate::spec::prune::{Method, NOfM, Scope};
 
 fn sparse(share: f64, exclude: &[&str]) -> (Model, Pruned) {
     let mut net = Net::new();
@@ -97,4 +97,105 @@ fn a_weight_that_two_layers_share_counts_once_and_a_computed_one_is_not_looked_t
     assert_eq!(values(&pruned.model, "w").iter().filter(|value| **value == 0.0).count(), 4);
     assert_eq!(values(&pruned.model, "v"), values(&model, "v"));
     assert_eq!((pruned.report.removed, pruned.report.frozen[0].what.as_str()), (0.25, "v"));
+}
+
+fn zeros(model: &Model, name: &str) -> usize {
+    values(model, name).iter().filter(|value| **value == 0.0).count()
+}
+
+#[test]
+fn each_tensor_gives_the_same_share_where_the_scope_is_local() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 10);
+    // Weights that are all larger than those of the first layer: a global budget would spare them.
+    let large: Vec<f32> = (0..40).map(|at| 2.0 + at as f32).collect();
+    let w = net.b.initializer("b", &Tensor::from_f32(&[10, 4], &large));
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let model = net.finish(&y, &[4]);
+    let spec = |scope| {
+        let (method, target) = (Method::Unstructured, Some(Target::Sparsity(0.3)));
+        PruneRequest { method, target, scope, ..PruneRequest::default() }.parse().unwrap()
+    };
+    let local = prune(&model, &spec(Scope::Local), None, 1, &|_| {}).unwrap();
+    assert_eq!((zeros(&local.model, "a"), zeros(&local.model, "b")), (12, 12));
+    assert_eq!(values(&local.model, "b")[..13], [&[0.0; 12][..], &[14.0]].concat());
+    let global = prune(&model, &spec(Scope::Global), None, 1, &|_| {}).unwrap();
+    assert_eq!((zeros(&global.model, "a"), zeros(&global.model, "b")), (24, 0));
+}
+
+fn patterned(model: &Model, pattern: &str) -> Result<Pruned, PruneError> {
+    let target = Some(Target::NOfM(NOfM::try_from(pattern.to_owned()).unwrap()));
+    let request = PruneRequest { method: Method::Unstructured, target, ..PruneRequest::default() };
+    prune(model, &request.parse().unwrap(), None, 1, &|_| {})
+}
+
+/// Checks each run of four neighbours, which lie `step` apart, of a weight that has two zeros in each.
+fn assert_two_of_four(before: &[f32], after: &[f32], runs: impl Iterator<Item = [usize; 4]>) {
+    let mut seen = 0;
+    for run in runs {
+        seen += 4;
+        let zeros: Vec<usize> = run.into_iter().filter(|at| after[*at] == 0.0).collect();
+        assert_eq!(zeros.len(), 2, "run {run:?}");
+        for kept in run.into_iter().filter(|at| !zeros.contains(at)) {
+            assert_eq!(after[kept], before[kept]);
+            assert!(zeros.iter().all(|zero| before[*zero].abs() <= before[kept].abs()), "run {run:?}");
+        }
+    }
+    assert_eq!(seen, after.len(), "every weight lies in a run");
+}
+
+#[test]
+fn a_pattern_lies_along_the_axis_that_is_summed_over() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 6, 6]);
+    let y = net.conv("first", &x, 3, 8);
+    let y = net.conv("conv", &y, 8, 4);
+    let y = net.node("GlobalAveragePool", &[&y], &[]);
+    let y = net.node("Flatten", &[&y], &[]);
+    let y = net.dense("gemm", &y, 4, 8);
+    let w = net.weight("matmul", &[8, 6]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let w = net.weight("turned", &[8, 6]);
+    let t = net.node("Transpose", &[&w], &[]);
+    let y = net.node("MatMul", &[&y, &t], &[]);
+    let w = net.weight("regrouped", &[32, 1]);
+    let flat = net.numbers(&[8, 4]);
+    let t = net.node("Reshape", &[&w, &flat], &[]);
+    let y = net.node("MatMul", &[&y, &t], &[]);
+    let model = net.finish(&y, &[4]);
+    let pruned = patterned(&model, "2:4").unwrap();
+    let both = |name: &str| (values(&model, name), values(&pruned.model, name));
+    // `conv` is [4, 8, 3, 3]: input channels lie 9 apart.
+    let (before, after) = both("conv");
+    let runs = (0..4).flat_map(|o| (0..2).flat_map(move |run| (0..9).map(move |k| (o * 8 + run * 4) * 9 + k)));
+    assert_two_of_four(&before, &after, runs.map(|first| [0, 1, 2, 3].map(|at| first + at * 9)));
+    // [8, 4] transposed: columns lie side by side.
+    let (before, after) = both("gemm");
+    assert_two_of_four(&before, &after, (0..8).map(|row| [0, 1, 2, 3].map(|at| row * 4 + at)));
+    // [8, 6]: rows lie 6 apart.
+    let (before, after) = both("matmul");
+    let runs = (0..2).flat_map(|run| (0..6).map(move |column| run * 24 + column));
+    assert_two_of_four(&before, &after, runs.map(|first| [0, 1, 2, 3].map(|at| first + at * 6)));
+    for (name, reason) in [
+        ("first", "axis 1, which is summed over, has 3 elements, not a multiple of 4"),
+        ("turned", "axis 1, which is summed over, has 6 elements, not a multiple of 4"),
+        ("regrouped", "regroups its axes"),
+    ] {
+        assert_eq!(values(&model, name), values(&pruned.model, name));
+        let frozen = pruned.report.frozen.iter().find(|frozen| frozen.what == name).unwrap();
+        assert!(frozen.reason.contains(reason), "{frozen:?}");
+    }
+    assert_eq!((pruned.report.removed, proof(&pruned).passed), (0.5, true));
+    assert!(pruned.report.notes[0].contains("full cost"));
+}
+
+#[test]
+fn a_pattern_that_fits_no_weight_is_unreachable() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 10);
+    let failure = Failure::from(patterned(&net.finish(&y, &[10]), "4:8").unwrap_err());
+    assert_eq!(failure.code, FailureCode::TargetUnreachable);
+    assert!(failure.to_string().contains("4:8") && failure.to_string().contains("not a multiple of 8"), "{failure}");
 }

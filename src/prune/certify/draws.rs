@@ -15,7 +15,7 @@ pub type Draws = Vec<(u64, Feeds)>;
 impl Subject<'_> {
     /// Inputs that the original runs on and gives numbers for: the samples, or drawn ones. Open sizes without an example are
     /// tried until one fits; where all outputs of inputs around zero are no numbers, positive ones are tried.
-    pub(super) fn draws(&self) -> Result<Draws, CertifyError> {
+    pub fn draws(&self) -> Result<Draws, CertifyError> {
         let [runtime, _] = judges()?;
         let runs = |draws: &Draws| run(runtime, self.original, draws.iter().map(|(_, feeds)| feeds), self.threads);
         let size = |feeds: &Feeds| feeds.first().and_then(|(_, tensor)| tensor.shape.first().copied()).unwrap_or(1);

@@ -12,8 +12,15 @@ impl Subject<'_> {
     ///
     /// Errors: [`CertifyError::Failed`] where it does not; no inputs can be drawn.
     pub fn verified(&self) -> Result<Certificate, CertifyError> {
+        Ok(self.verified_with_error()?.0)
+    }
+
+    /// The same with the distance from the original: norm of the difference ÷ norm of the original's outputs, over all
+    /// floating-point outputs on ONNX Runtime; `None` where they are not finite.
+    pub fn verified_with_error(&self) -> Result<(Certificate, Option<f64>), CertifyError> {
         let draws = self.draws()?;
         let mut checks = Vec::new();
+        let (mut difference, mut norm) = (0.0, 0.0);
         for judge in judges()? {
             let (original, candidate) = match self.both(judge, self.original, self.candidate, &draws) {
                 Ok(both) => both,
@@ -37,12 +44,20 @@ impl Subject<'_> {
                         let what = format!("on {on} the output `{name}` is not finite");
                         return Err(CertifyError::Failed { what });
                     }
+                    if let (true, Ok(a), Ok(b)) = (judge.decides && a.shape == b.shape, a.to_f32(), b.to_f32()) {
+                        difference +=
+                            a.iter().zip(&*b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+                        norm += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+                    }
                     checks.push(judge.passed(name, *batch, "own", None));
                 }
             }
         }
         let tolerance = self.tolerance();
-        Ok(Certificate { kind: "verified".into(), passed: true, tolerance, checks, vacuous_on_own_weights: false })
+        let certificate =
+            Certificate { kind: "verified".into(), passed: true, tolerance, checks, vacuous_on_own_weights: false };
+        let error = if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() };
+        Ok((certificate, Some(error).filter(|error: &f64| error.is_finite())))
     }
 
     /// Whether two outputs are equal in all sizes that do not depend on values.

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::prune::{Criterion, PruneRequest, Scope};
+use crate::spec::prune::{Criterion, PruneRequest, Scope, Target};
 use maker::Maker;
 
 /// Cases of a test run.

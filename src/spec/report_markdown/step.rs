@@ -38,7 +38,11 @@ pub(super) fn section(page: &mut String, step: &StepReport, of: usize) {
 
 fn prune_section(page: &mut String, prune: &PruneReport) {
     let cut = prune.groups.iter().filter(|group| group.width_after < group.width_before).count();
-    let what = if prune.method == "unstructured" { "weights set to zero" } else { "channels removed" };
+    let what = match prune.method.as_str() {
+        "unstructured" => "weights set to zero",
+        "depth" => "blocks removed",
+        _ => "channels removed",
+    };
     let _ = write!(
         page,
         "{}, {}: {} of the prunable {what}",
@@ -63,6 +67,27 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
             count(drift.samples, "sample"),
             drifted(drift)
         );
+    }
+    if let Some(error) = prune.output_error {
+        let _ = writeln!(
+            page,
+            "\nOn the certificate's inputs the outputs differ from the original's by {} of their norm.",
+            percent(error)
+        );
+    }
+    if !prune.blocks.is_empty() {
+        let rows = prune.blocks.iter().map(|block| {
+            let change = block.change.map_or_else(|| "–".to_owned(), significant);
+            let fate = if block.removed { "removed" } else { "kept" };
+            format!(
+                "| {} | {} | {} | {change} | {fate} |",
+                code(&block.name),
+                block.operators,
+                thousands(block.parameters)
+            )
+        });
+        let head = "| block | operators | parameters | change of the stream | |\n| --- | ---: | ---: | ---: | --- |";
+        folded(page, &count(prune.blocks.len() as u64, "block"), head, rows);
     }
     if !prune.groups.is_empty() {
         let rows = prune.groups.iter().map(|group| {

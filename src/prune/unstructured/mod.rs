@@ -1,0 +1,168 @@
+//! Single weights set to zero: the smallest go, of all weights, of each tensor, or of each run of `m` along the axis that
+//! is summed over (N:M). The tensors keep their shapes.
+
+mod select;
+mod weight;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::cost;
+use crate::onnx::attribute::Attribute;
+use crate::onnx::model::Model;
+use crate::onnx::tensor::Tensor;
+use crate::spec::prune::{Criterion, NOfM, Scope, Target};
+use crate::spec::report::{Frozen, PruneReport};
+
+use super::allocate::AllocateError;
+use super::importance::ImportanceError;
+use super::names::Excluded;
+use super::{PruneError, Pruned, Run};
+use weight::Weight;
+
+/// What runtimes make of zeros: said in every report, because the sizes suggest otherwise.
+const NO_FASTER: &str = "zeros make the file smaller only when it is compressed; ONNX Runtime runs them at full cost, so \
+                         that the model is no faster";
+
+/// Which weights become zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Zeros {
+    /// At least this share of all weights, or of each tensor.
+    Share { share: f64, scope: Scope },
+    /// A pattern in every run.
+    Pattern(NOfM),
+}
+
+/// A model with zeros.
+#[derive(Clone, Debug)]
+pub struct Sparse {
+    pub model: Model,
+    /// Weights that could go.
+    pub prunable: u64,
+    /// Weights that are zero now, those that were before included.
+    pub zeros: u64,
+    /// Matrices that were left alone.
+    pub frozen: Vec<Frozen>,
+}
+
+impl Run<'_> {
+    /// Sets weights to zero and verifies that the model still runs.
+    pub(super) fn unstructured(&self) -> Result<Pruned, PruneError> {
+        let zeros = match self.spec.target {
+            Target::Sparsity(share) => Zeros::Share { share, scope: self.spec.scope },
+            Target::NOfM(pattern) => Zeros::Pattern(pattern),
+            other => return Err(AllocateError::Unsuitable { target: other.name() }.into()),
+        };
+        let exclude = Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, self.graph)?;
+        let sparse = sparsify(self.model, zeros, self.spec.criterion, self.spec.seed, &exclude)?;
+        let reached = sparse.zeros as f64 / sparse.prunable.max(1) as f64;
+        let (wanted, target) = match zeros {
+            Zeros::Share { share, .. } => (share, format!("sparsity {share}")),
+            Zeros::Pattern(pattern) => (1.0 - pattern.kept() as f64 / pattern.run() as f64, pattern.to_string()),
+        };
+        if reached + 1e-9 < wanted {
+            let because = super::left_alone(&sparse.frozen);
+            return Err(AllocateError::Unreachable { target, best: format!("{reached:.4}"), because }.into());
+        }
+        let (certificate, output_error) = self.proved(&sparse.model)?;
+        let size_before = cost::size(self.model, &self.spec.example_shapes);
+        let report = PruneReport {
+            method: self.spec.method.name().into(),
+            criterion: self.spec.criterion.as_str().into(),
+            removed: reached,
+            groups: Vec::new(),
+            blocks: Vec::new(),
+            coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
+            frozen: sparse.frozen,
+            size_before,
+            size_after: cost::size(&sparse.model, &self.spec.example_shapes),
+            dry_run: self.spec.dry_run,
+            certificate,
+            drift: None,
+            output_error,
+            notes: vec![NO_FASTER.into()],
+        };
+        Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })
+    }
+}
+
+/// Sets weights of convolutions, matrix products and recurrent layers to zero, those that score least first, ties by
+/// tensor and position. A weight is found behind operators that only hand it on. Excluded
+/// constants stay, and so do those whose runs do not fit a pattern.
+///
+/// Errors: a weight that cannot be read or is not a number.
+pub fn sparsify(
+    model: &Model,
+    zeros: Zeros,
+    criterion: Criterion,
+    seed: u64,
+    exclude: &Excluded,
+) -> Result<Sparse, ImportanceError> {
+    let graph = model.graph();
+    let mut weights = weight::weights(&graph, exclude)?;
+    let mut unfit = HashMap::new();
+    let mut axes = Vec::new();
+    if let Zeros::Pattern(pattern) = zeros {
+        weights.retain(|weight| match weight.axis_of_runs(&graph, pattern.run()) {
+            Ok(axis) => {
+                axes.push(axis);
+                true
+            }
+            Err(reason) => {
+                unfit.insert(weight.name, reason);
+                false
+            }
+        });
+    }
+    let tensors: Vec<&[f32]> = weights.iter().map(|weight| weight.values.as_slice()).collect();
+    let all = super::importance::of_weights(criterion, &tensors, seed)?;
+    let goes: Vec<Vec<bool>> = match zeros {
+        Zeros::Share { share, scope: Scope::Local } => {
+            apart(&all, &weights).iter().map(|keys| select::lowest(keys, share)).collect()
+        }
+        Zeros::Share { share, .. } => apart(&select::lowest(&all, share), &weights),
+        Zeros::Pattern(pattern) => (weights.iter().zip(&apart(&all, &weights)).zip(&axes))
+            .map(|((weight, keys), axis)| select::pattern(keys, &weight.tensor.shape, *axis, pattern))
+            .collect(),
+    };
+    let mut sparse = model.clone();
+    let mut count = 0;
+    for (weight, goes) in weights.iter().zip(&goes) {
+        let width = weight.tensor.dtype.bits() / 8;
+        let mut data = weight.tensor.data.to_vec();
+        for at in (0..goes.len()).filter(|at| goes[*at]) {
+            data[at * width..(at + 1) * width].fill(0);
+        }
+        count += weight.values.iter().zip(goes).filter(|(value, goes)| **goes || **value == 0.0).count() as u64;
+        replace(&mut sparse, weight.name, &Tensor { data: Bytes::from(data), ..weight.tensor.clone() });
+    }
+    let prunable = weights.iter().map(|weight| weight.values.len() as u64).sum();
+    let pruned: Vec<&str> = weights.iter().map(|weight| weight.name).collect();
+    let frozen = weight::left_alone(&graph, &pruned, &unfit, exclude);
+    Ok(Sparse { zeros: count, prunable, frozen, model: sparse })
+}
+
+/// One list for all weights as a list for each.
+fn apart<T: Clone>(all: &[T], weights: &[Weight<'_>]) -> Vec<Vec<T>> {
+    let mut rest = all;
+    let mut lists = Vec::with_capacity(weights.len());
+    for weight in weights {
+        let (list, behind) = rest.split_at(weight.values.len());
+        lists.push(list.to_vec());
+        rest = behind;
+    }
+    lists
+}
+
+fn replace(model: &mut Model, name: &str, tensor: &Tensor) {
+    let graph = model.graph_proto_mut();
+    if let Some(proto) = graph.initializer.iter_mut().find(|proto| proto.name() == name) {
+        *proto = tensor.to_proto(name);
+    } else if let Some(node) =
+        graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name))
+    {
+        node.attribute.clear();
+        node.set_attribute("value", Attribute::Tensor(tensor.to_proto("")));
+    }
+}

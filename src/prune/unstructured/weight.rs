@@ -1,0 +1,168 @@
+//! The constants of a graph that are multiplied and summed over, found behind operators that only hand them on.
+
+use std::collections::HashMap;
+
+use crate::onnx::graph::{Graph, NodeIndex};
+use crate::onnx::proto::{NodeProto, TensorProto};
+use crate::onnx::tensor::{Tensor, TensorError};
+use crate::spec::report::Frozen;
+
+use super::super::importance::{ImportanceError, is_contracted};
+use super::super::names::Excluded;
+
+/// Operators that hand their first input's elements on as they are.
+const HANDING_ON: [&str; 7] = ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// A constant that contractions use.
+#[derive(Clone, Debug)]
+pub struct Weight<'g> {
+    pub name: &'g str,
+    pub tensor: Tensor,
+    pub values: Vec<f32>,
+    uses: Vec<Contraction>,
+}
+
+/// Where a weight is summed over, and what hands it on until there, the last first.
+#[derive(Clone, Debug)]
+struct Contraction {
+    node: NodeIndex,
+    slot: usize,
+    trail: Vec<NodeIndex>,
+}
+
+/// The floating-point constants that are multiplied and summed over, each once, in the order of their first use.
+///
+/// Errors: a weight that cannot be read or is not a number.
+pub fn weights<'g>(graph: &Graph<'g>, exclude: &Excluded) -> Result<Vec<Weight<'g>>, ImportanceError> {
+    let mut found: Vec<Weight<'g>> = Vec::new();
+    for (index, node) in graph.proto.node.iter().enumerate().filter(|(_, node)| !exclude.has_node(node)) {
+        for slot in (0..node.input.len()).filter(|slot| is_contracted(graph, index, *slot)) {
+            let Some((name, trail)) = behind(graph, &node.input[slot]) else { continue };
+            let used = Contraction { node: index, slot, trail };
+            if let Some(weight) = found.iter_mut().find(|weight| weight.name == name) {
+                weight.uses.push(used);
+                continue;
+            }
+            let Some(tensor) = graph.constant(name).filter(|_| !exclude.has_initializer(name)) else { continue };
+            let unreadable = |source: TensorError| ImportanceError::Weight { tensor: name.to_owned(), source };
+            let tensor = tensor.map_err(unreadable)?;
+            if tensor.dtype.is_float() {
+                let values = tensor.to_f32().map_err(unreadable)?.into_owned();
+                if values.iter().any(|value| value.is_nan()) {
+                    return Err(ImportanceError::NotANumber { tensor: name.to_owned() });
+                }
+                found.push(Weight { name, tensor, values, uses: vec![used] });
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Weight<'_> {
+    /// The axis along which runs of `m` lie: the one that is summed over, which is the input channels of a convolution
+    /// (within a group), the rows of a matrix that is multiplied from the right and the columns of one from the left. This
+    /// is the axis along which sparse tensor cores expect a pattern.
+    ///
+    /// Errors: why there is none, in a sentence.
+    pub fn axis_of_runs(&self, graph: &Graph<'_>, m: usize) -> Result<usize, String> {
+        let mut found: Option<(usize, String)> = None;
+        for used in &self.uses {
+            let node = graph.node(used.node);
+            let rank = self.tensor.shape.len();
+            let mut axis = summed_axis(node, used.slot, rank)
+                .ok_or_else(|| format!("the axis that {} sums over is not told", node.label()))?;
+            for index in &used.trail {
+                let passed = graph.node(*index);
+                axis = axis_before(passed, axis, rank)
+                    .ok_or_else(|| format!("{} regroups its axes before it is used", passed.label()))?;
+            }
+            // The groups of a transposed convolution share the axis, one after the other.
+            let groups = if node.is("ConvTranspose") { node.int("group").unwrap_or(1).max(1) as usize } else { 1 };
+            let size = self.tensor.shape[axis] / groups;
+            if size == 0 || !size.is_multiple_of(m) {
+                return Err(format!("axis {axis}, which is summed over, has {size} elements, not a multiple of {m}"));
+            }
+            match &found {
+                Some((other, first)) if *other != axis => {
+                    return Err(format!("{first} sums over axis {other}, {} over axis {axis}", node.label()));
+                }
+                Some(_) => {}
+                None => found = Some((axis, node.label())),
+            }
+        }
+        found.map(|(axis, _)| axis).ok_or_else(|| "nothing sums over it".to_owned())
+    }
+}
+
+/// The axis of an operand that an operator sums over.
+fn summed_axis(node: &NodeProto, slot: usize, rank: usize) -> Option<usize> {
+    let axis = match node.op_type() {
+        "Conv" => 1,
+        "ConvTranspose" => 0,
+        "Gemm" => usize::from(node.int("transB").unwrap_or(0) != 0),
+        "MatMul" if slot == 0 => rank.checked_sub(1)?,
+        "MatMul" => rank.saturating_sub(2),
+        "GRU" | "LSTM" | "RNN" => 2,
+        _ => return None,
+    };
+    (axis < rank).then_some(axis)
+}
+
+/// The axis that an operator was given where it gave `axis`.
+fn axis_before(node: &NodeProto, axis: usize, rank: usize) -> Option<usize> {
+    match node.op_type() {
+        "Cast" | "Identity" => Some(axis),
+        "Transpose" => match node.ints("perm") {
+            Some(perm) => usize::try_from(*perm.get(axis)?).ok().filter(|axis| *axis < rank),
+            None => (rank - 1).checked_sub(axis),
+        },
+        _ => None,
+    }
+}
+
+/// The constant whose elements a value holds, and the operators between, the last first.
+fn behind<'g>(graph: &Graph<'g>, value: &'g str) -> Option<(&'g str, Vec<NodeIndex>)> {
+    let (mut name, mut trail) = (value, Vec::new());
+    // A graph has no cycles; the bound holds for one that was not checked.
+    for _ in 0..=graph.proto.node.len() {
+        if graph.constant(name).is_some() {
+            return Some((name, trail));
+        }
+        let index = graph.producer(name)?.0;
+        let node = graph.node(index);
+        if !node.operator_domain().is_empty() || !HANDING_ON.contains(&node.op_type()) {
+            return None;
+        }
+        trail.push(index);
+        name = node.input_name(0)?;
+    }
+    None
+}
+
+/// Constants of two axes or more that got no zeros, with the reason. `unfit` has the reasons of those that could not.
+pub fn left_alone(
+    graph: &Graph<'_>,
+    pruned: &[&str],
+    unfit: &HashMap<&str, String>,
+    exclude: &Excluded,
+) -> Vec<Frozen> {
+    let constants = graph.proto.node.iter().filter(|node| node.is("Constant")).flat_map(|node| &node.output);
+    let names = graph.proto.initializer.iter().map(TensorProto::name).chain(constants.map(String::as_str));
+    let mut frozen = Vec::new();
+    for name in names.filter(|name| !pruned.contains(name)) {
+        let Some(Ok(tensor)) = graph.constant(name) else { continue };
+        if !tensor.dtype.is_float() || (tensor.shape.len() < 2 && !unfit.contains_key(name)) {
+            continue;
+        }
+        let user = graph.uses(name).first().map(|used| graph.node(used.node));
+        let excluded = exclude.has_initializer(name) || user.is_some_and(|node| exclude.has_node(node));
+        let reason = match unfit.get(name) {
+            Some(reason) => reason,
+            None if excluded => "it is excluded",
+            None => "no convolution or matrix product takes its elements as they are",
+        };
+        let operator = user.map(NodeProto::label);
+        frozen.push(Frozen { what: name.to_owned(), operator, reason: reason.to_owned() });
+    }
+    frozen
+}
