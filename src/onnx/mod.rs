@@ -10,6 +10,7 @@ pub mod check;
 pub mod dtype;
 pub mod extract;
 pub mod graph;
+pub mod inline;
 pub mod mapped;
 pub mod model;
 pub mod order;

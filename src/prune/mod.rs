@@ -36,6 +36,7 @@ use crate::cost;
 use crate::data::Calibration;
 use crate::cost::inputs::Feeds;
 use crate::onnx::graph::Graph;
+use crate::onnx::inline;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
@@ -66,6 +67,15 @@ pub fn prune(
     entered: &dyn Fn(Stage),
 ) -> Result<Pruned, PruneError> {
     entered(Stage::Pruning);
+    let written_out = inline::functions(model);
+    let (model, finding) = match &written_out {
+        Ok(None) => (model, None),
+        Ok(Some(written_out)) => {
+            let finding = "calls of the model's functions were written out; the plan counts the nodes that came of it";
+            (written_out, Some(finding.to_owned()))
+        }
+        Err(reason) => (model, Some(format!("calls of the model's functions stay as they are: {reason}"))),
+    };
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
     let run = Run { model, graph: &graph, inferred: &inferred, spec, calibration, threads, entered };
@@ -74,6 +84,7 @@ pub fn prune(
         Method::Unstructured => run.unstructured()?,
         Method::Depth => run.depth()?,
     };
+    pruned.findings.extend(finding);
     if let Some(calibration) = calibration {
         pruned.report.drift = Some(drift::measure(model, &pruned.model, calibration.held_out(), threads)?);
     }

@@ -13,10 +13,11 @@ use super::fact::{Call, Fact, MAX_RANK, Outputs};
 use super::rules;
 use super::value::ShapeValue;
 use super::{Inferred, Unknown};
+use crate::onnx::inline::with_attributes;
 use crate::onnx::dtype::DataType;
 use crate::onnx::model::Model;
 use crate::onnx::proto::{
-    AttributeProto, DimensionValue, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TypeValue,
+    DimensionValue, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TypeValue,
     ValueInfoProto,
 };
 use crate::onnx::tensor::Tensor;
@@ -270,22 +271,4 @@ impl Engine<'_> {
         }
         fact
     }
-}
-
-/// A node of a function's body with the caller's attributes in the places that refer to them.
-fn with_attributes<'n>(inner: &'n NodeProto, caller: &NodeProto, function: &FunctionProto) -> Cow<'n, NodeProto> {
-    if inner.attribute.iter().all(|attribute| attribute.ref_attr_name().is_empty()) {
-        return Cow::Borrowed(inner);
-    }
-    let mut node = inner.clone();
-    let given = |reference: &str| {
-        let default = || function.attribute_proto.iter().find(|attribute| attribute.name() == reference);
-        caller.find_attribute(reference).or_else(default)
-    };
-    let resolve = |attribute: AttributeProto| match attribute.ref_attr_name() {
-        "" => Some(attribute),
-        reference => given(reference).map(|found| AttributeProto { name: attribute.name.clone(), ..found.clone() }),
-    };
-    node.attribute = std::mem::take(&mut node.attribute).into_iter().filter_map(resolve).collect();
-    Cow::Owned(node)
 }

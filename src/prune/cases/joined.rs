@@ -191,3 +191,38 @@ fn a_shared_constant_whose_uses_lose_other_channels_counts_once_for_each() {
         assert!(kept <= share, "{kept} of the parameters are left where {share} was asked for");
     }
 }
+
+#[test]
+fn what_the_functions_of_a_model_are_made_of_is_cut() {
+    use crate::onnx::proto::{FunctionProto, NodeProto, OperatorSetIdProto};
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let (w, b) = (net.weight("a", &[8, 4]), net.weight("a.bias", &[8]));
+    net.b.import("own", 1);
+    net.b.raw_node("own", "Dense", &[&x, &w, &b], &[], &["h".to_owned()]);
+    let y = net.dense("b", "h", 8, 2);
+    let mut model = net.finish(&y, &[2]);
+    let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let node = |op_type: &str, inputs: &[&str], output: &str| NodeProto {
+        op_type: Some(op_type.to_owned()),
+        input: strings(inputs),
+        output: strings(&[output]),
+        ..NodeProto::default()
+    };
+    let mut gemm = node("Gemm", &["x", "w", "b"], "t");
+    gemm.set_attribute("transB", Attribute::Int(1));
+    model.proto.functions.push(FunctionProto {
+        name: Some("Dense".to_owned()),
+        domain: Some("own".to_owned()),
+        input: strings(&["x", "w", "b"]),
+        output: strings(&["y"]),
+        node: vec![gemm, node("Relu", &["t"], "y")],
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        ..FunctionProto::default()
+    });
+    let pruned = certified(&model);
+    assert_eq!((shape(&pruned, "a"), shape(&pruned, "b")), (vec![4, 4], vec![2, 4]));
+    assert!(pruned.findings.iter().any(|finding| finding.contains("written out")), "{:?}", pruned.findings);
+    let difference = verify(&model, &pruned.model, &[], 1, 1).unwrap();
+    assert!(difference.passed);
+}

@@ -19,9 +19,8 @@ pub fn is_produced(graph: &Graph<'_>, node: NodeIndex, slot: usize, axis: usize,
     let node = graph.node(node);
     match node.op_type() {
         "Conv" | "FusedConv" => axis == 0,
-        "Attention" | "ConvTranspose" => axis == 1,
         "FusedGemm" | "Gemm" => axis == usize::from(node.int("transB").unwrap_or(0) == 0),
-        "GRU" | "LSTM" | "RNN" => axis == 1,
+        "Attention" | "ConvTranspose" | "GRU" | "LSTM" | "RNN" => axis == 1,
         // The operand on the left is summed over its last axis, the one on the right over the one before it.
         "FusedMatMul" if slot == 1 && node.int("transB").unwrap_or(0) != 0 => axis + 1 != rank,
         "FusedMatMul" | "MatMul" => axis + if slot == 0 { 1 } else { 2 } != rank,
