@@ -56,6 +56,10 @@ impl From<PruneError> for Failure {
             PruneError::Names { field, .. } => {
                 Self::new(FailureCode::InvalidSpec, message).at(format!("/spec/{field}"))
             }
+            PruneError::Importance(ImportanceError::Observe(source)) => PruneError::Observe(source).into(),
+            PruneError::Importance(ImportanceError::NoData { .. }) => {
+                Self::new(FailureCode::InvalidSpec, message).at("/dataset_id")
+            }
             PruneError::Importance(ImportanceError::NoScale | ImportanceError::ChannelsOnly { .. }) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/criterion")
             }

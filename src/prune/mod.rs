@@ -124,7 +124,7 @@ pub fn verify(
 /// Errors: as [`prune`], but for those of the certificate.
 pub fn cut_without_certificate(model: &Model, spec: &PruneSpec) -> Result<(Model, Plan), PruneError> {
     let inferred = crate::onnx::shape::infer(model);
-    let cut = structured::cut(model, &model.graph(), &inferred, spec)?;
+    let cut = structured::cut(model, &model.graph(), &inferred, spec, None)?;
     Ok((cut.model, cut.plan))
 }
 
@@ -140,7 +140,13 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn structured(&self) -> Result<Pruned, PruneError> {
-        let cut = structured::cut(self.model, self.graph, self.inferred, self.spec)?;
+        let evidence = self.calibration.map(|calibration| importance::Evidence {
+            model: self.model,
+            inferred: self.inferred,
+            samples: calibration.fitting(),
+            threads: self.threads,
+        });
+        let cut = structured::cut(self.model, self.graph, self.inferred, self.spec, evidence.as_ref())?;
         let certificate = if self.spec.dry_run {
             None
         } else {

@@ -3,7 +3,7 @@
 use super::allocate::{self, AllocateError, Allocation, Bounds, Budget, Rounding, Selection};
 use super::coupling::{self, Coupling, Member, Wishes};
 use super::error::PruneError;
-use super::importance::Scoring;
+use super::importance::{Evidence, Scoring};
 use super::names::Excluded;
 use super::surgery::{Plan, SurgeryError, Tailor};
 use crate::cost::{self, OpenSizes};
@@ -34,7 +34,13 @@ pub struct Cut {
 ///
 /// An axis whose numbers cannot be made right shows only when it is cut; it is then held and everything is derived again
 /// without it, each time with fewer axes, so that this ends.
-pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSpec) -> Result<Cut, PruneError> {
+pub fn cut(
+    model: &Model,
+    graph: &Graph<'_>,
+    inferred: &Inferred,
+    spec: &PruneSpec,
+    evidence: Option<&Evidence<'_>>,
+) -> Result<Cut, PruneError> {
     let found = model.opset("").unwrap_or(LEAST_OPSET);
     if found < LEAST_OPSET {
         return Err(PruneError::Opset { least: LEAST_OPSET, found });
@@ -50,7 +56,7 @@ pub fn cut(model: &Model, graph: &Graph<'_>, inferred: &Inferred, spec: &PruneSp
     let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
     loop {
         let coupling = coupling::couple(model, graph, inferred, &wishes)?;
-        let scores = scoring.scores(graph, &coupling)?;
+        let scores = scoring.scores(graph, &coupling, evidence)?;
         let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
         let allocation = Allocation {
             coupling: &coupling,

@@ -21,13 +21,30 @@ pub enum Criterion {
     /// The scale of the batch normalisations that the channels go through; groups without one are scored by `l2`, which
     /// the report's notes say (structured only).
     BnScale,
+    /// Mean absolute activation on the samples of the dataset, as the next layers read it (structured only).
+    ActivationMean,
+    /// Share of the activations that are not zero, on the samples of the dataset (structured only).
+    Apoz,
+    /// Absolute weights, each times the norm of the activations that it is multiplied with, on the samples of the dataset
+    /// (structured only).
+    Wanda,
     /// A seeded draw; the baseline that any criterion has to beat.
     Random,
 }
 
 impl Criterion {
     /// Every criterion, in the order of the documentation.
-    pub const ALL: [Self; 6] = [Self::L1, Self::L2, Self::Lamp, Self::Fpgm, Self::BnScale, Self::Random];
+    pub const ALL: [Self; 9] = [
+        Self::L1,
+        Self::L2,
+        Self::Lamp,
+        Self::Fpgm,
+        Self::BnScale,
+        Self::ActivationMean,
+        Self::Apoz,
+        Self::Wanda,
+        Self::Random,
+    ];
 
     /// The criterion as it stands in JSON.
     #[must_use]
@@ -38,6 +55,9 @@ impl Criterion {
             Self::Lamp => "lamp",
             Self::Fpgm => "fpgm",
             Self::BnScale => "bn_scale",
+            Self::ActivationMean => "activation_mean",
+            Self::Apoz => "apoz",
+            Self::Wanda => "wanda",
             Self::Random => "random",
         }
     }
@@ -46,6 +66,12 @@ impl Criterion {
     #[must_use]
     pub fn scores_weights(self) -> bool {
         matches!(self, Self::L1 | Self::L2 | Self::Lamp | Self::Random)
+    }
+
+    /// Whether it looks at what the model does on samples of a dataset.
+    #[must_use]
+    pub fn needs_data(self) -> bool {
+        matches!(self, Self::ActivationMean | Self::Apoz | Self::Wanda)
     }
 
     /// What its scores are divided by where the request does not say.

@@ -287,6 +287,16 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
             message: "a retrain step needs a dataset; name one here or for the whole job".into(),
         });
     }
+    if let StepSpec::Prune(prune) = &spec
+        && dataset_id.is_none()
+        && prune.criterion.needs_data()
+    {
+        let criterion = prune.criterion.as_str();
+        return Err(SpecError {
+            pointer: format!("{at}/dataset_id"),
+            message: format!("the criterion `{criterion}` needs a dataset; name one here or for the whole job"),
+        });
+    }
     Ok(Step { dataset_id, spec })
 }
 
@@ -377,6 +387,17 @@ mod tests {
         for (spec, field) in table {
             let error = request("prune", &spec).parse().expect_err(field);
             assert_eq!(error.pointer, format!("/spec/{field}"), "{spec}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_criterion_that_looks_at_samples_is_refused_without_a_dataset() {
+        for criterion in crate::spec::prune::Criterion::ALL {
+            let mut request = request("prune", &json!({"criterion": criterion}));
+            assert!(request.parse().is_ok(), "{criterion:?}");
+            request.dataset_id = None;
+            let refused = request.parse().err().map(|error| error.pointer);
+            assert_eq!(refused.as_deref(), criterion.needs_data().then_some("/dataset_id"), "{criterion:?}");
         }
     }
 

@@ -102,7 +102,7 @@ fn couple(
         ..PruneRequest::default()
     };
     let note = match trial.parse() {
-        Ok(trial) => match structured::cut(model, graph, inferred, &trial) {
+        Ok(trial) => match structured::cut(model, graph, inferred, &trial, None) {
             Ok(cut) => return Ok((cut.coupling, cut.notes)),
             Err(error @ (PruneError::Couple(_) | PruneError::Names { .. })) => return Err(error),
             // Nothing can be removed; the groups say why.

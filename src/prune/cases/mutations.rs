@@ -24,11 +24,12 @@ fn verdict(change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certif
 
 fn verdict_on(model: &Model, change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
     let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(model), half());
-    let cut = structured::cut(model, &graph, &inferred, &spec).unwrap();
+    let cut = structured::cut(model, &graph, &inferred, &spec, None).unwrap();
     let mut plan = cut.plan.clone();
     change(&mut plan);
     let candidate = apply_plan(model, &plan).map_err(|error| error.to_string())?;
-    let run = Run { model, graph: &graph, inferred: &inferred, spec: &spec, calibration: None, threads: 1, entered: &|_| {} };
+    let run =
+        Run { model, graph: &graph, inferred: &inferred, spec: &spec, calibration: None, threads: 1, entered: &|_| {} };
     let tailor = Tailor::new(model, &graph, &inferred, &cut.coupling, &cut.selection);
     run.subject(&candidate).masked_equivalence(&tailor, &plan).map_err(|error| error.to_string())
 }

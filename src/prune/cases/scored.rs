@@ -1,9 +1,12 @@
 //! Criteria, reductions and normalisers on graphs, against values computed here from the weights alone.
 
 use super::*;
+use crate::data::test_files::labelled;
+use crate::data::{Calibration, Dataset};
 use crate::onnx::shape::infer;
 use crate::prune::coupling::{Wishes, couple};
-use crate::prune::importance::{ImportanceError, Scores, Scoring};
+use crate::prune::importance::{Evidence, ImportanceError, Scores, Scoring};
+use crate::spec::attempt::DatasetLimits;
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::{Criterion, Normalizer, Reduction};
 
@@ -25,7 +28,7 @@ fn scored(
 ) -> Result<Scores, ImportanceError> {
     let graph = model.graph();
     let coupling = couple(model, &graph, &infer(model), &Wishes::default()).unwrap();
-    Scoring { criterion, normalizer, reduction, seed: 3 }.scores(&graph, &coupling)
+    Scoring { criterion, normalizer, reduction, seed: 3 }.scores(&graph, &coupling, None)
 }
 
 fn plain(model: &Model, criterion: Criterion, reduction: Reduction) -> Vec<f64> {
@@ -165,7 +168,7 @@ fn a_model_without_normalisations_is_refused_by_their_scale() {
 #[test]
 fn every_criterion_cuts_with_every_reduction_and_normalizer() {
     let model = convolutions([true, true]);
-    for criterion in Criterion::ALL {
+    for criterion in Criterion::ALL.into_iter().filter(|criterion| !criterion.needs_data()) {
         for reduction in Reduction::ALL {
             for normalizer in Normalizer::ALL {
                 let spec = PruneSpec { criterion, reduction, normalizer, ..half() };
@@ -177,5 +180,82 @@ fn every_criterion_cuts_with_every_reduction_and_normalizer() {
                 assert_eq!(left.iter().sum::<i64>(), 6, "{criterion:?} {reduction:?} {normalizer:?}");
             }
         }
+    }
+}
+
+/// Samples of the input of [`dense`], and what its neurons do on those that are fitted to, computed here.
+fn on_samples(check: impl FnOnce(&Model, &Calibration<'_>, &[Vec<f64>], &[Vec<f64>])) {
+    let model = dense();
+    let rows: Vec<f32> = (0..40 * 4).map(|at| ((at * 37 % 101) as f32 - 50.0) / 25.0).collect();
+    let file = labelled(&[40, 4], &rows, &[0; 40]);
+    let dataset = Dataset::open(&file.path, None, &DatasetLimits::default()).unwrap();
+    let calibration = Calibration::new(&dataset, &model, 20, 1).unwrap();
+    let mut inputs = Vec::new();
+    for batch in calibration.fitting().batches() {
+        let values: Vec<f64> =
+            batch.unwrap().inputs[0].1.to_f32().unwrap().iter().map(|value| f64::from(*value)).collect();
+        inputs.extend(values.chunks(4).map(<[f64]>::to_vec));
+    }
+    let (bias, neurons) = (values(&model, "a.bias"), neurons(&model));
+    let neuron =
+        |x: &Vec<f64>, at: usize| (bias[at] + x.iter().zip(&neurons[at].0).map(|(x, w)| x * w).sum::<f64>()).max(0.0);
+    let hidden: Vec<Vec<f64>> = inputs.iter().map(|x| (0..6).map(|at| neuron(x, at)).collect()).collect();
+    assert_eq!(inputs.len(), 20);
+    check(&model, &calibration, &inputs, &hidden);
+}
+
+fn observed(model: &Model, calibration: &Calibration<'_>, criterion: Criterion) -> Vec<f64> {
+    let (graph, inferred) = (model.graph(), infer(model));
+    let coupling = couple(model, &graph, &inferred, &Wishes::default()).unwrap();
+    let evidence = Evidence { model, inferred: &inferred, samples: calibration.fitting(), threads: 1 };
+    let scoring = Scoring { criterion, normalizer: Normalizer::None, reduction: Reduction::Pooled, seed: 3 };
+    let scores = scoring.scores(&graph, &coupling, Some(&evidence)).unwrap();
+    assert!(scores.notes.is_empty(), "{:?}", scores.notes);
+    scores.of_units
+}
+
+#[test]
+fn activations_are_those_that_the_next_layer_reads() {
+    on_samples(|model, calibration, _, hidden| {
+        let expected = |figure: &dyn Fn(f64) -> f64| -> Vec<f64> {
+            (0..6).map(|at| mean(hidden.iter().map(|row| figure(row[at])))).collect()
+        };
+        close(&observed(model, calibration, Criterion::ActivationMean), &expected(&f64::abs));
+        close(&observed(model, calibration, Criterion::Apoz), &expected(&|x| f64::from(u8::from(x > 0.0))));
+    });
+}
+
+#[test]
+fn weights_count_by_the_activations_that_they_meet() {
+    on_samples(|model, calibration, inputs, hidden| {
+        let norm = |rows: &[Vec<f64>], at: usize| mean(rows.iter().map(|row| row[at] * row[at])).sqrt();
+        let expected: Vec<f64> = (neurons(model).iter().enumerate())
+            .map(|(at, (writes, reads))| {
+                let writes = writes.iter().enumerate().map(|(input, w)| w.abs() * norm(inputs, input));
+                let reads = reads.iter().map(|w| w.abs() * norm(hidden, at));
+                mean(writes.chain(reads))
+            })
+            .collect();
+        close(&observed(model, calibration, Criterion::Wanda), &expected);
+    });
+}
+
+#[test]
+fn convolutions_are_cut_by_what_they_do_on_samples_with_a_certificate() {
+    let model = convolutions([true, false]);
+    let rows: Vec<f32> = (0..40 * 75).map(|at| ((at * 37 % 101) as f32 - 50.0) / 25.0).collect();
+    let file = labelled(&[40, 3, 5, 5], &rows, &[0; 40]);
+    let dataset = Dataset::open(&file.path, None, &DatasetLimits::default()).unwrap();
+    let calibration = Calibration::new(&dataset, &model, 20, 1).unwrap();
+    for criterion in Criterion::ALL.into_iter().filter(|criterion| criterion.needs_data()) {
+        for reduction in Reduction::ALL {
+            let spec = PruneSpec { criterion, reduction, dry_run: reduction != Reduction::Pooled, ..half() };
+            let pruned = prune(&model, &spec, Some(&calibration), 1, &|_| {}).unwrap();
+            let kept: u64 = pruned.report.groups.iter().map(|group| group.width_after).sum();
+            assert_eq!((kept, pruned.report.certificate.is_some_and(|proof| proof.passed)), (6, !spec.dry_run));
+            assert!(pruned.report.notes.is_empty(), "{criterion:?}: {:?}", pruned.report.notes);
+        }
+        let failure = Failure::from(prune(&model, &PruneSpec { criterion, ..half() }, None, 1, &|_| {}).unwrap_err());
+        assert_eq!((failure.code, failure.place.as_deref()), (FailureCode::InvalidSpec, Some("/dataset_id")));
     }
 }

@@ -34,3 +34,37 @@ pub fn is_produced(graph: &Graph<'_>, node: NodeIndex, slot: usize, axis: usize,
         _ => true,
     }
 }
+
+/// The computed operand that a weight is multiplied with, and the axes of both that are summed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand<'g> {
+    pub value: &'g str,
+    pub axis: usize,
+    pub weight_axis: usize,
+    /// Groups of channels; the operand's axis holds those of all groups, the weight's those of one.
+    pub groups: usize,
+}
+
+/// The operand of a weight of so many axes; `None` where the operator's is not one value (recurrent weights) or the
+/// contraction is not along one axis. `rank` gives the number of axes of a value.
+pub fn operand<'g>(
+    graph: &Graph<'g>,
+    node: NodeIndex,
+    slot: usize,
+    weight_rank: usize,
+    rank: &dyn Fn(&str) -> Option<usize>,
+) -> Option<Operand<'g>> {
+    let proto = graph.node(node);
+    let value = proto.input_name(if slot == 0 { 1 } else { 0 }).filter(|name| graph.constant(name).is_none())?;
+    let found = |axis, weight_axis, groups| Some(Operand { value, axis, weight_axis, groups });
+    let flag = |name| usize::from(proto.int(name).unwrap_or(0) != 0);
+    match (proto.op_type(), slot) {
+        ("Conv", 1) => found(1, 1, usize::try_from(proto.int("group").unwrap_or(1)).ok()?.max(1)),
+        ("ConvTranspose", 1) => found(1, 0, 1),
+        ("Gemm", 1) => found(1 - flag("transA"), flag("transB"), 1),
+        ("MatMul", 1) if weight_rank >= 2 => found(rank(value)?.checked_sub(1)?, weight_rank - 2, 1),
+        ("MatMul", 0) if weight_rank >= 2 => found(rank(value)?.checked_sub(2)?, weight_rank - 1, 1),
+        ("GRU" | "LSTM" | "RNN", 1) if weight_rank == 3 => found(2, 2, 1),
+        _ => None,
+    }
+}

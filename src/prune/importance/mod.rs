@@ -4,6 +4,8 @@
 //!
 //! One criterion a file, one list. Scores are ≥ 0 before normalisation, higher stays. NaN is an error, never a score.
 
+mod activation_mean;
+mod apoz;
 mod bn_scale;
 mod contraction;
 mod fpgm;
@@ -11,20 +13,24 @@ mod l1;
 mod l2;
 mod lamp;
 mod normalize;
+mod observed;
 mod random;
 mod tally;
+mod wanda;
 mod weights;
 
 pub use contraction::{is_contracted, is_produced};
+pub use observed::Evidence;
 
 use crate::onnx::graph::Graph;
 use crate::onnx::tensor::TensorError;
 use crate::spec::prune::{Criterion, Normalizer, Reduction};
 
 use super::coupling::Coupling;
+use super::observe::ObserveError;
 
 /// Why units cannot be scored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImportanceError {
     #[error("the weight `{tensor}` cannot be read: {source}")]
     Weight { tensor: String, source: TensorError },
@@ -37,6 +43,10 @@ pub enum ImportanceError {
     NoScale,
     #[error("`{criterion}` scores channels, not single weights")]
     ChannelsOnly { criterion: &'static str },
+    #[error("`{criterion}` looks at what the model does on samples, and there is no dataset")]
+    NoData { criterion: &'static str },
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
 }
 
 /// How a criterion sees weights: magnitudes are added over the weights of a unit and finished once.
@@ -81,6 +91,8 @@ enum Scorer {
     Groups(fn(&Graph<'_>, &Coupling, Reduction) -> Result<Vec<f64>, ImportanceError>),
     /// Other constants than weights, with something to tell.
     Constants(fn(&Graph<'_>, &Coupling, Normalizer, Reduction) -> Result<Scores, ImportanceError>),
+    /// What units do on samples; `None` for units of which it sees nothing.
+    Observed(fn(&Graph<'_>, &Coupling, &Evidence<'_>, Reduction) -> Result<Vec<Option<f64>>, ImportanceError>),
     /// One draw a unit, from a seed.
     Draw(fn(seed: u64, units: usize) -> Vec<f64>),
 }
@@ -93,6 +105,9 @@ fn scorer(criterion: Criterion) -> Scorer {
         Criterion::Lamp => Scorer::Magnitude(&lamp::Lamp),
         Criterion::Fpgm => Scorer::Groups(fpgm::scores),
         Criterion::BnScale => Scorer::Constants(bn_scale::scores),
+        Criterion::ActivationMean => Scorer::Observed(activation_mean::scores),
+        Criterion::Apoz => Scorer::Observed(apoz::scores),
+        Criterion::Wanda => Scorer::Observed(wanda::scores),
         Criterion::Random => Scorer::Draw(random::draw),
     }
 }
@@ -121,12 +136,22 @@ impl Scoring {
     /// Members are the weights of contractions (convolutions and matrix products); a unit without one is scored by all its
     /// constants. Errors: a weight that cannot be read or is not a number; nothing that the criterion looks at.
     /// Cost: one pass over each weight for each of its axes that can be cut, for criteria of single weights.
-    pub fn scores(&self, graph: &Graph<'_>, coupling: &Coupling) -> Result<Scores, ImportanceError> {
+    pub fn scores(
+        &self,
+        graph: &Graph<'_>,
+        coupling: &Coupling,
+        evidence: Option<&Evidence<'_>>,
+    ) -> Result<Scores, ImportanceError> {
         let plain = |of_units| Scores { of_units, notes: Vec::new() };
         let mut scores = match scorer(self.criterion) {
             Scorer::Draw(draw) => plain(draw(self.seed, coupling.units.len())),
             Scorer::Magnitude(magnitude) => plain(tally::by_magnitude(graph, coupling, magnitude, self.reduction)?),
             Scorer::Groups(scores) => plain(scores(graph, coupling, self.reduction)?),
+            Scorer::Observed(scores) => {
+                let evidence = evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() })?;
+                let found = scores(graph, coupling, evidence, self.reduction)?;
+                with_norms(graph, coupling, found, "no layer takes them as they are", self.normalizer, self.reduction)?
+            }
             Scorer::Constants(scores) => scores(graph, coupling, self.normalizer, self.reduction)?,
         };
         for group in &coupling.groups {
@@ -134,6 +159,36 @@ impl Scoring {
         }
         Ok(scores)
     }
+}
+
+/// Scores with those of the norm of the weights for groups with a unit that has none, which a note names.
+fn with_norms(
+    graph: &Graph<'_>,
+    coupling: &Coupling,
+    found: Vec<Option<f64>>,
+    why: &str,
+    normalizer: Normalizer,
+    reduction: Reduction,
+) -> Result<Scores, ImportanceError> {
+    let without: Vec<usize> = (0..coupling.groups.len())
+        .filter(|group| found[coupling.groups[*group].units.clone()].iter().any(Option::is_none))
+        .collect();
+    let mut scores =
+        Scores { of_units: found.into_iter().map(Option::unwrap_or_default).collect(), notes: Vec::new() };
+    if without.is_empty() {
+        return Ok(scores);
+    }
+    let by_weight = tally::by_magnitude(graph, coupling, &l2::L2, reduction)?;
+    for group in &without {
+        let units = coupling.groups[*group].units.clone();
+        scores.of_units[units.clone()].copy_from_slice(&by_weight[units]);
+    }
+    let names: Vec<String> = without.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
+    scores.notes.push(format!("scored by the norm of their weights, for {why}: {}", names.join(", ")));
+    if normalizer == Normalizer::None {
+        scores.notes.push("norms and other scores were compared as they are; a normalizer makes them comparable".into());
+    }
+    Ok(scores)
 }
 
 /// The scores of single weights, tensor by tensor; the smallest become zero first.
@@ -144,7 +199,7 @@ pub fn of_weights(criterion: Criterion, tensors: &[&[f32]], seed: u64) -> Result
     let magnitude = match scorer(criterion) {
         Scorer::Magnitude(magnitude) => magnitude,
         Scorer::Draw(draw) => return Ok(draw(seed, count)),
-        Scorer::Groups(_) | Scorer::Constants(_) => {
+        Scorer::Groups(_) | Scorer::Constants(_) | Scorer::Observed(_) => {
             return Err(ImportanceError::ChannelsOnly { criterion: criterion.as_str() });
         }
     };

@@ -3,7 +3,7 @@
 use super::weights::{Slices, Weight};
 use super::{ImportanceError, Magnitude};
 use crate::onnx::graph::Graph;
-use crate::prune::coupling::{Coupling, Unit};
+use crate::prune::coupling::{Coupling, LeafId, Unit};
 use crate::spec::prune::Reduction;
 
 /// The magnitudes of one factor of one weight.
@@ -36,23 +36,19 @@ impl Tallies {
         values: &[f32],
         magnitude: &dyn Magnitude,
     ) -> Result<(), ImportanceError> {
-        for Slices { leaf, produced, size, inner } in weight.slices() {
-            let mut sums = vec![0.0; size];
-            for outer in values.chunks_exact(inner * size) {
-                if inner == 1 {
-                    magnitude.add_row(outer, &mut sums);
-                    continue;
-                }
-                for (sum, run) in sums.iter_mut().zip(outer.chunks_exact(inner)) {
-                    *sum += magnitude.of_run(run);
-                }
-            }
+        for slices in weight.slices() {
+            let sums = sums(values, &slices, magnitude);
             if sums.iter().any(|sum| sum.is_nan()) {
                 return Err(ImportanceError::NotANumber { tensor: weight.name.to_owned() });
             }
-            self.of_leaf[leaf as usize].push(Tally { sums, each: (values.len() / size) as u64, produced });
+            self.put(slices.leaf, sums, (values.len() / slices.size) as u64, slices.produced);
         }
         Ok(())
+    }
+
+    /// Adds sums by index of a leaf, each of so many magnitudes.
+    pub fn put(&mut self, leaf: LeafId, sums: Vec<f64>, each: u64, produced: bool) {
+        self.of_leaf[leaf as usize].push(Tally { sums, each, produced });
     }
 
     /// The score of a unit; `None` where none of the weights has a part of it.
@@ -69,6 +65,22 @@ impl Tallies {
             .collect();
         reduce(&parts, reduction, &|sum, count| magnitude.finish(sum, count))
     }
+}
+
+/// The magnitudes at each index of a factor, added up.
+pub fn sums(values: &[f32], slices: &Slices, magnitude: &dyn Magnitude) -> Vec<f64> {
+    let Slices { size, inner, .. } = *slices;
+    let mut sums = vec![0.0; size];
+    for outer in values.chunks_exact((inner * size).max(1)) {
+        if inner == 1 {
+            magnitude.add_row(outer, &mut sums);
+            continue;
+        }
+        for (sum, run) in sums.iter_mut().zip(outer.chunks_exact(inner)) {
+            *sum += magnitude.of_run(run);
+        }
+    }
+    sums
 }
 
 /// One score of the sums, counts and roles of several layers.
