@@ -119,7 +119,7 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
         context.progress(0.0);
         checkpointer.begin_step();
         let mut outcome = match &step.spec {
-            StepSpec::Analyze(spec) => analyze::run(spec, &load(&current, task)?, &context)?,
+            StepSpec::Analyze(spec) => analyze::run(spec, step, &load(&current, task)?, &context)?,
             StepSpec::Prune(spec) => prune::run(spec, step, &load(&current, task)?, &context)?,
             StepSpec::Retrain(spec) => retrain::run(spec, step, &load(&current, task)?, &context, &mut checkpointer)?,
             StepSpec::Evaluate(spec) => evaluate::run(spec, step, &current, &context)?,

@@ -142,7 +142,7 @@ fn an_analysis_of_every_model_adds_up_and_gives_a_reason_for_all_that_stays() {
             let (model, start) = (load(&file), std::time::Instant::now());
             let name = file.file_stem().unwrap().to_string_lossy().into_owned();
             let Analysis { report, findings } =
-                analyze(&model, &AnalyzeSpec::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+                analyze(&model, &AnalyzeSpec::default(), None, 1).unwrap_or_else(|error| panic!("{name}: {error}"));
             let (free, frozen): (Vec<_>, Vec<_>) = report.groups.iter().partition(|group| group.prunable);
             eprintln!(
                 "{name}: coverage {:.3} and {:?}, {} and {} groups, {} low, {} dead, {} alike, {:?}\n  {findings:?}",

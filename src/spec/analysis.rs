@@ -21,6 +21,33 @@ pub struct AnalyzeReport {
     pub dead_channels: Vec<DeadChannels>,
     /// Channels that compute the same as another of their group.
     pub duplicate_channels: Vec<DuplicateChannels>,
+    /// What the channels do on samples of the dataset; `null` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<ActivationReport>,
+}
+
+/// What channels do on calibration samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ActivationReport {
+    pub samples: u64,
+    /// The prunable groups whose channels weights read.
+    pub groups: Vec<GroupActivations>,
+}
+
+/// What the channels of one group do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GroupActivations {
+    pub group: String,
+    /// The values that were looked at: those that weights read.
+    pub values: Vec<String>,
+    /// Root mean square of the values ÷ the median of that over the groups.
+    pub contribution: Option<f64>,
+    /// Channels whose own root mean square is below a tenth of the group's.
+    pub weak_channels: u64,
+    /// Channels that were zero throughout; positions in the group.
+    pub dead: Vec<u64>,
+    /// Channels whose standard deviation is below a hundredth of the group's root mean square.
+    pub near_constant: Vec<u64>,
 }
 
 /// How much of a model lies in prunable groups. Shares from 0 to 1.

@@ -72,3 +72,19 @@ async fn an_analysis_as_a_step_hands_on_the_model_and_sees_what_earlier_steps_ma
     let listed = service.get("/v1/jobs?kind=analyze").send().await.unwrap();
     assert_eq!(expect(listed, StatusCode::OK).await["items"], json!([]), "a pipeline is one");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_with_a_dataset_tells_what_the_channels_do() {
+    let service = Service::start(&["--threads", "1"]).await;
+    let (model, dataset) = digits::upload(&service).await;
+    let spec = json!({"calibration_samples": 100});
+    let job = service.submit(&json!({"kind": "analyze", "model_id": model, "dataset_id": dataset, "spec": spec})).await;
+    service.succeeded(&job).await;
+    let report = service.report(&job).await;
+    let analysis = &report["steps"][0]["analyze"];
+    assert_eq!(analysis["activations"]["samples"], 100);
+    let observed = analysis["activations"]["groups"].as_array().unwrap();
+    let prunable = analysis["groups"].as_array().unwrap().iter().filter(|group| group["prunable"] == true).count();
+    assert_eq!(observed.len(), prunable, "{analysis:#}");
+    assert!(observed.iter().all(|group| group["contribution"].as_f64().is_some_and(|share| share > 0.0)));
+}

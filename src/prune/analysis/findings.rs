@@ -58,6 +58,16 @@ pub fn findings(report: &AnalyzeReport) -> Vec<String> {
         let compute = if spare == 1 { "channel computes" } else { "channels compute" };
         found.push(format!("{spare} {compute} the same as another of the group"));
     }
+    if let Some(activations) = &report.activations {
+        let dead: usize = activations.groups.iter().map(|group| group.dead.len()).sum();
+        let constant: usize = activations.groups.iter().map(|group| group.near_constant.len()).sum();
+        if dead + constant > 0 {
+            found.push(format!(
+                "on {} samples {dead} channels were zero throughout and {constant} as good as constant",
+                activations.samples
+            ));
+        }
+    }
     if let Some(reason) = &size.macs_unknown {
         found.push(format!("multiply-accumulates are not counted: {reason}"));
     }

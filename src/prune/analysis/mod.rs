@@ -4,6 +4,7 @@
 //! The coupling is the one that a structured prune ends with: some axes show that they have to stay only when a cut is
 //! tried, so that one is. Knows nothing of budgets or data.
 
+mod activations;
 mod carried;
 mod channels;
 mod contribution;
@@ -19,12 +20,14 @@ use super::coupling::{self, Coupling, FrozenGroup, Group, LeafId, Wishes};
 use super::names::Excluded;
 use super::{PruneError, structured};
 use crate::cost::{self, OpenSizes};
+use crate::data::Samples;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::spec::analysis::{AnalyzeReport, AnalyzedGroup, AnalyzedMember, Coverage, FrozenBy, LowContribution};
 use crate::spec::analyze::AnalyzeSpec;
 use crate::spec::prune::{Criterion, Method, PruneRequest, Scope, Target};
+use activations::Activations;
 use carried::{Carried, Gone};
 use channels::Ends;
 use contribution::Contribution;
@@ -40,11 +43,16 @@ pub struct Analysis {
     pub findings: Vec<String>,
 }
 
-/// Analyzes a model.
+/// Analyzes a model, and what its channels do on samples where there are some.
 ///
 /// Errors: a pattern of `exclude` that matches nothing, or more indices than can be told apart.
 /// Cost: that of a structured cut without its certificate, and two passes over each weight.
-pub fn analyze(model: &Model, spec: &AnalyzeSpec) -> Result<Analysis, PruneError> {
+pub fn analyze(
+    model: &Model,
+    spec: &AnalyzeSpec,
+    samples: Option<Samples<'_>>,
+    threads: usize,
+) -> Result<Analysis, PruneError> {
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
     let (coupling, mut notes) = couple(model, &graph, &inferred, spec)?;
@@ -62,6 +70,9 @@ pub fn analyze(model: &Model, spec: &AnalyzeSpec) -> Result<Analysis, PruneError
     let mut groups: Vec<AnalyzedGroup> = coupling.groups.iter().zip(contributions).map(|of| subject.free(of)).collect();
     let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
     let ends = Ends::new(&graph, &coupling, &slices);
+    let observed =
+        Activations { model, graph: &graph, inferred: &inferred, coupling: &coupling, slices: &slices, names: &names };
+    let activations = samples.map(|samples| observed.observe(samples, threads)).transpose()?;
     let low_contribution = low_contribution(&groups);
     groups.extend(coupling.frozen_groups.iter().map(|group| subject.frozen(group)));
     groups.sort_by_key(|group| (!group.prunable, Reverse(group.parameters)));
@@ -74,6 +85,7 @@ pub fn analyze(model: &Model, spec: &AnalyzeSpec) -> Result<Analysis, PruneError
         low_contribution,
         dead_channels: channels::dead(&coupling, &slices, &ends, &names),
         duplicate_channels: channels::duplicates(&coupling, &slices, &ends, &names),
+        activations,
     };
     let mut findings = findings::findings(&report);
     findings.extend(findings::computed_weights(&graph));

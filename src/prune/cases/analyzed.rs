@@ -1,8 +1,11 @@
 //! What an analysis says of graphs whose parameters and multiply-accumulates are counted by hand.
 
 use super::*;
+use crate::data::test_files::labelled;
+use crate::data::{Calibration, Dataset};
 use crate::spec::analysis::{AnalyzeReport, AnalyzedGroup, DeadChannels, DuplicateChannels};
 use crate::spec::analyze::AnalyzeSpec;
+use crate::spec::attempt::DatasetLimits;
 use crate::spec::summary::Axis;
 
 fn analyzed(model: &Model) -> Analysis {
@@ -10,7 +13,7 @@ fn analyzed(model: &Model) -> Analysis {
 }
 
 fn with(model: &Model, spec: &AnalyzeSpec) -> Analysis {
-    analyze(model, spec).unwrap_or_else(|error| panic!("{error}"))
+    analyze(model, spec, None, 1).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The group with this axis of an initializer.
@@ -151,7 +154,7 @@ fn what_the_user_keeps_is_told_with_the_way_to_change_it() {
     assert!(frozen(group(&report, "b", 0)).3.contains("`exclude_operators` names Relu"), "{report:#?}");
 
     let misspelt = AnalyzeSpec { exclude: vec!["head*".into()], ..AnalyzeSpec::default() };
-    assert!(matches!(analyze(&model, &misspelt), Err(PruneError::Names { field: "exclude", .. })));
+    assert!(matches!(analyze(&model, &misspelt, None, 1), Err(PruneError::Names { field: "exclude", .. })));
 }
 
 #[test]
@@ -284,4 +287,28 @@ fn a_model_with_little_left_is_told() {
     let findings = analyzed(&net.finish(&y, &[200])).findings;
     assert!(findings[0].contains("little is left to remove by channels: only 19."), "{findings:#?}");
     assert!(findings[0].contains("it reaches the graph output"), "{findings:#?}");
+}
+
+#[test]
+fn channels_that_are_zero_or_constant_on_samples_are_found() {
+    let mut net = Net::new();
+    let x = net.input(&[1]);
+    // On x = 0 … 99: channel 0 is x, 1 is 0 throughout, 2 is 1 throughout, 3 is x ÷ 50.
+    let w = net.b.initializer("w", &Tensor::from_f32(&[4, 1], &[1.0, -1.0, 0.0, 0.02]));
+    let bias = net.b.initializer("bias", &Tensor::from_f32(&[4], &[0.0, 0.0, 1.0, 0.0]));
+    let y = net.node("Gemm", &[&x, &w, &bias], &[("transB", Attribute::Int(1))]);
+    let y = net.node("Relu", &[&y], &[]);
+    let y = net.dense("head", &y, 4, 3);
+    let model = net.finish(&y, &[3]);
+    let values: Vec<f32> = (0..100_u8).map(f32::from).collect();
+    let file = labelled(&[100, 1], &values, &[0; 100]);
+    let dataset = Dataset::open(&file.path, None, &DatasetLimits::default()).unwrap();
+    let calibration = Calibration::new(&dataset, &model, 80, 1).unwrap();
+    let analysis = analyze(&model, &AnalyzeSpec::default(), Some(calibration.fitting()), 1).unwrap();
+    let activations = analysis.report.activations.unwrap();
+    let [group] = activations.groups.as_slice() else { panic!("{activations:#?}") };
+    assert_eq!((activations.samples, group.group.as_str(), group.contribution), (80, "w", Some(1.0)));
+    assert_eq!(group.values, ["Relu__2"]);
+    assert_eq!((&group.dead, &group.near_constant, group.weak_channels), (&vec![1], &vec![2], 3));
+    assert!(analysis.findings.iter().any(|finding| finding.starts_with("on 80 samples 1 channels were zero")));
 }

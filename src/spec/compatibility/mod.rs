@@ -70,7 +70,12 @@ pub fn check(spec: &JobSpec, inputs: &Inputs<'_>) -> Vec<Mismatch> {
         let place = Place { spec: format!("{at}/spec"), dataset: dataset_pointer };
         let dataset = step.dataset_id.and_then(|id| inputs.datasets.get(&id));
         match &step.spec {
-            StepSpec::Analyze(_) | StepSpec::Prune(_) => {
+            StepSpec::Analyze(analyze) => {
+                if let Some(dataset) = dataset {
+                    check_inputs(inputs.model, dataset, analyze.preprocess.as_ref(), &place, &mut found);
+                }
+            }
+            StepSpec::Prune(_) => {
                 if let Some(dataset) = dataset {
                     check_inputs(inputs.model, dataset, None, &place, &mut found);
                 }

@@ -7,6 +7,9 @@ use super::step::folded;
 use crate::spec::analysis::{AnalyzeReport, AnalyzedGroup, LayerReport};
 use crate::spec::summary::Axis;
 
+/// Groups whose values are below this share of the median are listed.
+const LOW_CONTRIBUTION: f64 = 0.5;
+
 /// Positions that are listed of a group; the rest is counted.
 const MOST_POSITIONS: usize = 16;
 
@@ -109,6 +112,20 @@ fn idle(page: &mut String, analysis: &AnalyzeReport) {
     for group in &analysis.duplicate_channels {
         let sets: Vec<String> = group.sets.iter().map(|set| positions(set)).collect();
         rows.push(format!("| {} | the same: {} |", code(&group.group), sets.join("; ")));
+    }
+    if let Some(activations) = &analysis.activations {
+        let on = format!("on {}", count(activations.samples, "sample"));
+        for group in &activations.groups {
+            for (channels, what) in [(&group.dead, "zero"), (&group.near_constant, "as good as constant")] {
+                if !channels.is_empty() {
+                    rows.push(format!("| {} | {what} {on}: {} |", code(&group.group), positions(channels)));
+                }
+            }
+            if let Some(share) = group.contribution.filter(|share| *share < LOW_CONTRIBUTION) {
+                let share = significant(share);
+                rows.push(format!("| {} | small values {on}: {share} of the median |", code(&group.group)));
+            }
+        }
     }
     if !rows.is_empty() {
         folded(page, "Little or nothing carried", "| group | channels |\n| --- | --- |", rows.into_iter());
