@@ -69,6 +69,14 @@ impl<'d> Calibration<'d> {
     pub fn held_out(&self) -> Samples<'_> {
         Samples { reader: &self.reader, part: &self.held_out }
     }
+
+    /// Two batches of a few held-out samples, of two sizes where the model's batch is free: enough to see a model run.
+    pub fn few(&self) -> Result<[Batch; 2], DataError> {
+        let all: Vec<usize> = self.held_out.lists.concat();
+        let batch = |size| self.reader.batch(&all.iter().copied().cycle().take(size).collect::<Vec<_>>());
+        let [one, other] = self.reader.fixed_batch().map_or([2, 3], |size| [size; 2]);
+        Ok([batch(one)?, batch(other)?])
+    }
 }
 
 impl Part {
@@ -107,6 +115,11 @@ impl<'c> Samples<'c> {
     /// Whether there is no sample; no calibration set is empty.
     pub fn is_empty(&self) -> bool {
         self.part.lists.is_empty()
+    }
+
+    /// Number of batches.
+    pub fn count(self) -> usize {
+        self.part.lists.len()
     }
 
     /// The batches, always in the same order.

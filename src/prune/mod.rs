@@ -14,8 +14,8 @@ mod drift;
 mod error;
 mod importance;
 mod names;
-#[allow(dead_code, reason = "criteria and recovery observe values through it")]
 mod observe;
+mod recover;
 mod structured;
 mod surgery;
 mod unstructured;
@@ -27,14 +27,17 @@ mod random_graphs;
 #[cfg(test)]
 mod real_models;
 
+use observe::ObserveError;
+use recover::Recovery;
+
 pub use analysis::{Analysis, analyze};
 pub use certify::CertifyError;
 pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
 use crate::cost;
-use crate::data::Calibration;
 use crate::cost::inputs::Feeds;
+use crate::data::Calibration;
 use crate::onnx::graph::Graph;
 use crate::onnx::inline;
 use crate::onnx::model::Model;
@@ -55,8 +58,8 @@ pub struct Pruned {
     pub findings: Vec<String>,
 }
 
-/// Prunes a model and certifies the result, which a dry run leaves out; with calibration samples its drift is measured.
-/// `entered` hears of each stage.
+/// Prunes a model and certifies the result, which a dry run leaves out; with calibration samples it is recovered as the
+/// spec says, and its drift is measured. `entered` hears of each stage.
 ///
 /// Errors: the target cannot be reached, the model cannot be read or run, or the result is not what it should be.
 pub fn prune(
@@ -86,6 +89,7 @@ pub fn prune(
     };
     pruned.findings.extend(finding);
     if let Some(calibration) = calibration {
+        run.recover(&mut pruned, calibration)?;
         pruned.report.drift = Some(drift::measure(model, &pruned.model, calibration.held_out(), threads)?);
     }
     Ok(pruned)
@@ -139,6 +143,41 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Climbs the spec's rungs from the certified cut. What comes out computes something else by design, so that it is
+    /// verified anew.
+    fn recover(&self, pruned: &mut Pruned, calibration: &Calibration<'_>) -> Result<(), PruneError> {
+        if self.spec.recovery.is_empty() || self.spec.dry_run {
+            return Ok(());
+        }
+        (self.entered)(Stage::Recovering);
+        let recovery = Recovery {
+            original: self.model,
+            inferred: self.inferred,
+            calibration,
+            plan: pruned.plan.as_ref(),
+            keep_zeros: self.spec.method == Method::Unstructured,
+            threads: self.threads,
+            seed: self.spec.seed,
+        };
+        let (model, rungs) = recovery.climb(pruned.model.clone(), &self.spec.recovery)?;
+        if rungs.iter().any(|rung| rung.kept) {
+            (self.entered)(Stage::Certifying);
+            let samples = calibration.few().map_err(ObserveError::from)?.map(|batch| batch.inputs);
+            let certificate = verify(self.model, &model, &samples, self.threads, self.spec.seed)?;
+            pruned.report.recovered_certificate = Some(certificate);
+            // A bias that was not there adds parameters.
+            pruned.report.size_after = cost::size(&model, &self.spec.example_shapes);
+            pruned.model = model;
+        } else {
+            pruned.findings.push(
+                "no repair brought the outputs nearer to the original's: the model is the cut as it was certified"
+                    .to_owned(),
+            );
+        }
+        pruned.report.recovery = rungs;
+        Ok(())
+    }
+
     fn structured(&self) -> Result<Pruned, PruneError> {
         let evidence = self.calibration.map(|calibration| importance::Evidence {
             model: self.model,
@@ -174,6 +213,8 @@ impl Run<'_> {
             size_after: cost::size(&cut.model, &self.spec.example_shapes),
             dry_run: self.spec.dry_run,
             certificate,
+            recovery: Vec::new(),
+            recovered_certificate: None,
             drift: None,
             output_error: None,
             notes: cut.notes,

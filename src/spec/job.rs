@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::analyze::AnalyzeSpec;
 use super::evaluate::EvaluateSpec;
-use super::prune::{PruneRequest, PruneSpec};
+use super::prune::{PruneRequest, PruneSpec, Rung};
 use super::retrain::RetrainSpec;
 
 /// What a job does.
@@ -78,6 +78,7 @@ pub enum Stage {
     Loading,
     Analyzing,
     Pruning,
+    Recovering,
     Certifying,
     Retraining,
     Evaluating,
@@ -277,7 +278,17 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
         |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
     let spec = match kind {
         StepKind::Analyze => StepSpec::Analyze(read::<AnalyzeSpec>(spec, &pointer)?.parse().map_err(locate)?),
-        StepKind::Prune => StepSpec::Prune(read::<PruneRequest>(spec, &pointer)?.parse().map_err(locate)?),
+        StepKind::Prune => {
+            let mut request = read::<PruneRequest>(spec, &pointer)?;
+            match &request.recovery {
+                None if dataset_id.is_some() => request.recovery = Some(vec![Rung::LeastSquares]),
+                Some(rungs) if dataset_id.is_none() && !rungs.is_empty() => {
+                    return Err(locate(("recovery", "needs a dataset; name one here or for the whole job".into())));
+                }
+                _ => {}
+            }
+            StepSpec::Prune(request.parse().map_err(locate)?)
+        }
         StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Evaluate => StepSpec::Evaluate(read::<EvaluateSpec>(spec, &pointer)?.parse().map_err(locate)?),
     };
@@ -344,6 +355,21 @@ mod tests {
         assert_eq!(job.steps[0].spec, StepSpec::Analyze(AnalyzeSpec::default()));
         let error = request("analyze", &json!({"exclude": ["a["]})).parse().unwrap_err();
         assert_eq!((error.pointer.as_str(), error.message.as_str()), ("/spec/exclude", "`a[` is not a glob pattern"));
+    }
+
+    #[test]
+    fn a_pruned_model_is_recovered_where_there_is_a_dataset() {
+        let recovery = |request: &JobRequest| match request.parse().unwrap().steps.as_slice() {
+            [Step { spec: StepSpec::Prune(spec), .. }] => spec.recovery.clone(),
+            other => panic!("{other:?}"),
+        };
+        let with = request("prune", &json!({}));
+        assert_eq!(recovery(&with), [Rung::LeastSquares]);
+        assert_eq!(recovery(&request("prune", &json!({"recovery": []}))), []);
+        let without = |spec| JobRequest { dataset_id: None, ..request("prune", &spec) };
+        assert_eq!(recovery(&without(json!({}))), []);
+        let error = without(json!({"recovery": ["bias"]})).parse().unwrap_err();
+        assert_eq!(error.pointer, "/spec/recovery");
     }
 
     #[test]

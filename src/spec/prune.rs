@@ -37,6 +37,10 @@ pub struct PruneRequest {
     pub keep_normalized: bool,
     /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
     pub example_shapes: BTreeMap<String, Vec<u64>>,
+    /// Repairs of the pruned model from the activations of its original on samples of the dataset, in this order; labels
+    /// are not needed. `["least_squares"]` with a dataset, nothing without one.
+    #[schema(value_type = Option<Vec<Rung>>)]
+    pub recovery: Option<Vec<Rung>>,
     /// Samples that are drawn from the dataset, where there is one, to observe the model's activations; as many others are
     /// held out to tell how far the pruned model is from its original. Labels are not needed.
     #[schema(default = 256)]
@@ -70,6 +74,8 @@ pub struct PruneSpec {
     pub keep_normalized: bool,
     #[serde(default)]
     pub example_shapes: BTreeMap<String, Vec<u64>>,
+    #[serde(default)]
+    pub recovery: Vec<Rung>,
     #[serde(default = "default_calibration_samples")]
     pub calibration_samples: u32,
     pub seed: u64,
@@ -85,6 +91,33 @@ fn default_calibration_samples() -> u32 {
 /// Samples to calibrate on. A closed-form repair of a small network loses about a point of accuracy with half as many and
 /// gains little from more.
 const CALIBRATION_SAMPLES: u32 = 256;
+
+/// Rungs of a recovery. Each costs as much as a few passes over the samples; repeating them all twice gains nothing more.
+const MOST_RUNGS: usize = 8;
+
+/// A repair of a pruned model that needs no labels and takes no gradient steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Biases make up for what the means of each layer's outputs have lost.
+    Bias,
+    /// Mean and variance of every BatchNormalization are taken again.
+    BatchNorm,
+    /// Weights and biases of each layer become those that come nearest to the original's outputs, in closed form.
+    LeastSquares,
+}
+
+impl Rung {
+    /// The rung as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bias => "bias",
+            Self::BatchNorm => "batch_norm",
+            Self::LeastSquares => "least_squares",
+        }
+    }
+}
 
 /// How weights are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -302,6 +335,10 @@ impl PruneRequest {
         if !(1..=65_536).contains(&calibration_samples) {
             return Err(("calibration_samples", format!("must be between 1 and 65536, is {calibration_samples}")));
         }
+        let recovery = self.recovery.unwrap_or_default();
+        if recovery.len() > MOST_RUNGS {
+            return Err(("recovery", format!("holds at most {MOST_RUNGS} rungs, not {}", recovery.len())));
+        }
         Ok(PruneSpec {
             method: self.method,
             criterion: self.criterion,
@@ -315,6 +352,7 @@ impl PruneRequest {
             bounds: self.bounds,
             keep_normalized: self.keep_normalized,
             example_shapes: self.example_shapes,
+            recovery,
             calibration_samples,
             seed: self.seed.unwrap_or(1),
             dry_run: self.dry_run,

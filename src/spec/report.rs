@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::analysis::AnalyzeReport;
 use super::job::{JobKind, StepKind};
+use super::prune::Rung;
 
 /// What a job found out, in one shape for every kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -63,7 +64,10 @@ pub struct StepReport {
 impl StepReport {
     /// The proof that came with the step's model.
     pub fn certificate(&self) -> Option<&Certificate> {
-        let cut = self.prune.as_ref().and_then(|prune| prune.certificate.as_ref());
+        let cut = self.prune.as_ref().and_then(|prune| {
+            let recovered = prune.recovered_certificate.as_ref();
+            recovered.or(prune.certificate.as_ref())
+        });
         cut.or_else(|| self.retrain.as_ref()?.certificate.as_ref())
     }
 }
@@ -170,6 +174,13 @@ pub struct PruneReport {
     pub dry_run: bool,
     /// `None` of a dry run.
     pub certificate: Option<Certificate>,
+    /// What was done to recover the cut model, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<RecoveryReport>,
+    /// That the recovered model runs as the original does; `certificate` is that of the cut before. `None` where nothing was
+    /// recovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_certificate: Option<Certificate>,
     /// How far the model that came out is from the original; `None` without a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -196,6 +207,34 @@ pub struct BlockReport {
     /// `None` where values are not finite.
     pub change: Option<f64>,
     pub removed: bool,
+}
+
+/// What one rung of a recovery did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RecoveryReport {
+    pub rung: Rung,
+    /// Samples that it was fitted to.
+    pub samples: u64,
+    /// Beside the original, on samples that it was not fitted to.
+    pub before: Drift,
+    pub after: Drift,
+    /// Whether the model was kept; one whose outputs came out further from the original's was not.
+    pub kept: bool,
+    /// What was repaired, in the order of the model.
+    pub layers: Vec<RepairedLayer>,
+    /// What could not be repaired, or came out no better, with the reason.
+    pub skipped: Vec<Frozen>,
+    pub duration_ms: u64,
+}
+
+/// A layer that was repaired.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RepairedLayer {
+    /// Operator and name.
+    pub layer: String,
+    /// Root mean square of the difference of its outputs from the original's ÷ that of the original's, before and after.
+    pub error_before: f64,
+    pub error_after: f64,
 }
 
 /// How far a changed model is from its original, on samples that nothing was fitted to.

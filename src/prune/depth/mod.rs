@@ -50,6 +50,8 @@ impl Run<'_> {
             size_after: cost::size(&model, &self.spec.example_shapes),
             dry_run: self.spec.dry_run,
             certificate,
+            recovery: Vec::new(),
+            recovered_certificate: None,
             drift: None,
             output_error,
             notes: Vec::new(),

@@ -89,7 +89,7 @@ fn rewrite_numbers(original: &Graph<'_>, cut: &mut Model, change: &NumbersRewrit
 
 /// Puts a tensor in the place of the constant with this name: an initializer (with its declaration among the inputs,
 /// where there is one) or a `Constant` node.
-fn replace(cut: &mut Model, name: &str, tensor: &Tensor) -> Result<(), SurgeryError> {
+pub fn replace(cut: &mut Model, name: &str, tensor: &Tensor) -> Result<(), SurgeryError> {
     let graph = cut.graph_proto_mut();
     if let Some(proto) = graph.initializer.iter_mut().find(|proto| proto.name() == name) {
         let doc_string = proto.doc_string.take();
@@ -119,8 +119,8 @@ fn replace(cut: &mut Model, name: &str, tensor: &Tensor) -> Result<(), SurgeryEr
     Ok(())
 }
 
-/// Adds an initializer and makes some inputs read it.
-fn add(cut: &mut Model, name: &str, tensor: &Tensor, uses: &[InputSlot]) -> Result<(), SurgeryError> {
+/// Adds an initializer and makes some inputs read it. The name must be free.
+pub fn add(cut: &mut Model, name: &str, tensor: &Tensor, uses: &[InputSlot]) -> Result<(), SurgeryError> {
     let listed = cut.proto.ir_version() < IR_WITH_FREE_INITIALIZERS;
     let graph = cut.graph_proto_mut();
     graph.initializer.push(tensor.to_proto(name));

@@ -13,6 +13,8 @@ mod shapes;
 
 use std::collections::HashMap;
 
+pub use apply::{add as add_constant, replace as replace_constant};
+pub use names::FreshNames;
 pub use plan::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
 use crate::onnx::graph::{Graph, NodeIndex};

@@ -60,6 +60,7 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
             page.push_str("\nA dry run: this is what would be cut. No model was made, and nothing was certified.\n");
         }
     }
+    recovery(page, prune);
     if let Some(drift) = &prune.drift {
         let _ = writeln!(
             page,
@@ -108,6 +109,42 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
             format!("| {} | {operator} | {} |", code(&frozen.what), text(&frozen.reason))
         });
         let title = format!("{} left alone", prune.frozen.len());
+        folded(page, &title, "| what | operator | reason |\n| --- | --- | --- |", rows);
+    }
+}
+
+/// The rungs of a recovery, each beside what it began with.
+fn recovery(page: &mut String, prune: &PruneReport) {
+    if prune.recovery.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "\nThe certificate is that of the cut. Recovered without labels after it:\n");
+    let _ = writeln!(
+        page,
+        "| rung | samples | before | after | layers | seconds |\n| --- | ---: | --- | --- | ---: | ---: |"
+    );
+    for rung in &prune.recovery {
+        let _ = writeln!(
+            page,
+            "| {}{} | {} | {} | {} | {} | {:.1} |",
+            code(rung.rung.as_str()),
+            if rung.kept { "" } else { " (not kept)" },
+            thousands(rung.samples),
+            drifted(&rung.before),
+            drifted(&rung.after),
+            rung.layers.len(),
+            rung.duration_ms as f64 / 1000.0
+        );
+    }
+    if let Some(proof) = &prune.recovered_certificate {
+        certificate(page, proof);
+    }
+    for rung in prune.recovery.iter().filter(|rung| !rung.skipped.is_empty()) {
+        let rows = rung.skipped.iter().map(|skipped| {
+            let operator = skipped.operator.as_deref().map(code).unwrap_or_default();
+            format!("| {} | {operator} | {} |", code(&skipped.what), text(&skipped.reason))
+        });
+        let title = format!("{} not repaired by {}", rung.skipped.len(), rung.rung.as_str());
         folded(page, &title, "| what | operator | reason |\n| --- | --- | --- |", rows);
     }
 }

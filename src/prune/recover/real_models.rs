@@ -1,0 +1,66 @@
+//! Recovery of a published network on real images.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::data::Dataset;
+use crate::prune::prune;
+use crate::spec::attempt::{DatasetLimits, ModelLimits};
+use crate::spec::preprocess::Preprocess;
+use crate::spec::prune::{PruneRequest, Target};
+
+/// The folder with real models, where it is at hand.
+#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
+fn data() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: {} is not there", folder.display());
+    None
+}
+
+/// Half of the multiply-accumulates of ResNet-56 go from within its blocks; accuracy on images that nothing was fitted to.
+#[test]
+fn resnet56_at_half_of_its_macs_keeps_four_fifths_of_the_images_without_a_label() {
+    let Some(data) = data() else { return };
+    let path = data.join("cifar_resnet/cifar10_resnet56_adapted.onnx");
+    let model = Model::load(&path, &ModelLimits::default()).unwrap();
+    let preprocess = Preprocess {
+        size: Some([32, 32]),
+        mean: vec![0.485, 0.456, 0.406],
+        std: vec![0.229, 0.224, 0.225],
+        ..Preprocess::default()
+    };
+    let open = |name: &str| Dataset::open(&data.join("data").join(name), Some(&preprocess), &DatasetLimits::default());
+    let (training, test) = (open("cifar10-train20k.zip").unwrap(), open("cifar10_jpeg_test5k.npz").unwrap());
+    let request = PruneRequest {
+        target: Some(Target::MacsKept(0.5)),
+        exclude_operators: vec!["Add".into()],
+        round_to: Some(1),
+        recovery: Some(vec![Rung::LeastSquares]),
+        ..PruneRequest::default()
+    };
+    let spec = request.parse().unwrap();
+    let calibration = Calibration::new(&training, &model, spec.calibration_samples as usize, spec.seed).unwrap();
+    let pruned = prune(&model, &spec, Some(&calibration), 1, &|_| {}).unwrap();
+    let report = &pruned.report;
+    let test = Calibration::new(&test, &model, 2_000, 1).unwrap();
+    let drift = drift::measure(&model, &pruned.model, test.fitting(), 1).unwrap();
+    let rung = &report.recovery[0];
+    eprintln!(
+        "accuracy {:?} of {:?}, on the samples {:?} after {:?}; {} layers, {:?} skipped, {} ms",
+        drift.accuracy,
+        drift.original_accuracy,
+        rung.after,
+        rung.before,
+        rung.layers.len(),
+        rung.skipped,
+        rung.duration_ms
+    );
+    assert!(report.size_after.macs.unwrap() * 2 <= report.size_before.macs.unwrap());
+    assert!(report.certificate.as_ref().unwrap().kind == "masked_equivalence");
+    assert!(report.recovered_certificate.as_ref().unwrap().kind == "verified");
+    assert!(drift.accuracy.unwrap() >= 0.80, "{drift:?}");
+}
