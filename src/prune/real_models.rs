@@ -89,9 +89,8 @@ const ZOO: [(&str, f64); 18] = [
     ("yolo_like__ts", 0.26),
 ];
 
-/// Files of others that cannot lose anything: one convolution between input and output, and a quantized layer.
-const REFUSED: [&str; 2] =
-    ["onnxruntime__fuse-conv-bn-mul-add-unsqueeze", "onnxruntime__qdq_with_multi_consumer_dq_nodes"];
+/// The file of others that cannot lose anything: one convolution between input and output.
+const REFUSED: [&str; 1] = ["onnxruntime__fuse-conv-bn-mul-add-unsqueeze"];
 
 /// Cut with the same share gone from every group and widths as they come; the share of the parameters that is left.
 fn left_of(file: &Path, share: f64) -> Result<f64, Failure> {
