@@ -57,10 +57,7 @@ fn published_resnets_with_option_a_shortcuts_are_cut_to_half_of_their_macs() {
         assert!(kept <= 0.5 && kept > 0.4, "{}: {kept}", file.display());
         assert!(certificate.passed && !certificate.vacuous_on_own_weights);
         for engine in ["onnxruntime", "tract"] {
-            assert!(
-                certificate.checks.iter().any(|check| check.engine == engine && check.error.is_some()),
-                "{engine}"
-            );
+            assert!(certificate.checks.iter().any(|check| check.engine == engine && check.error.is_some()), "{engine}");
         }
         assert!(report.frozen.iter().all(|frozen| frozen.reason.contains("graph ")), "{:?}", report.frozen);
     }

@@ -13,12 +13,11 @@ use super::fact::{Call, Fact, MAX_RANK, Outputs};
 use super::rules;
 use super::value::ShapeValue;
 use super::{Inferred, Unknown};
-use crate::onnx::inline::with_attributes;
 use crate::onnx::dtype::DataType;
+use crate::onnx::inline::with_attributes;
 use crate::onnx::model::Model;
 use crate::onnx::proto::{
-    DimensionValue, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TypeValue,
-    ValueInfoProto,
+    DimensionValue, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::tensor::Tensor;
 

@@ -83,10 +83,10 @@ impl<'a> Measure<'a> {
                 if matches!(self.target, Target::Bytes(_)) { figure / 8.0 } else { figure / whole.max(1.0) }
             }
         };
-        let mut because = because(self.coupling);
-        if bounded > 0 {
-            because.push_str(&format!(" (`bounds` hold {bounded} of {} groups)", self.coupling.groups.len()));
-        }
+        let because = match (because(self.coupling), bounded) {
+            (because, 0) => because,
+            (because, _) => format!("{because} (`bounds` hold {bounded} of {} groups)", self.coupling.groups.len()),
+        };
         missed(self.target, best, because)
     }
 }

@@ -113,7 +113,8 @@ fn chained_blocks_go_together_and_what_is_no_block_stays() {
     let pruned = shallower(&model, Target::BlocksRemoved(2), &[]).unwrap();
     assert_eq!(pruned.report.blocks.len(), 2);
     assert!(pruned.report.frozen.is_empty(), "{:?}", pruned.report.frozen);
-    let operators: Vec<&str> = pruned.model.graph_proto().node.iter().map(|node| node.op_type()).collect();
+    let operators: Vec<&str> =
+        pruned.model.graph_proto().node.iter().map(crate::onnx::proto::NodeProto::op_type).collect();
     assert_eq!(operators, ["Mul", "Mul", "Add"]);
     assert_eq!(pruned.report.size_after.parameters, 0);
 }

@@ -171,7 +171,7 @@ fn every_criterion_cuts_with_every_reduction_and_normalizer() {
     for criterion in Criterion::ALL.into_iter().filter(|criterion| !criterion.needs_data()) {
         for reduction in Reduction::ALL {
             for normalizer in Normalizer::ALL {
-                let spec = PruneSpec { criterion, reduction, normalizer, ..half() };
+                let spec = PruneSpec { criterion, normalizer, reduction, ..half() };
                 let (cut, _) = cut_without_certificate(&model, &spec)
                     .unwrap_or_else(|error| panic!("{criterion:?} {reduction:?} {normalizer:?}: {error}"));
                 let scores = scored(&model, criterion, normalizer, reduction).unwrap().of_units;

@@ -115,7 +115,7 @@ fn each_tensor_gives_the_same_share_where_the_scope_is_local() {
     let model = net.finish(&y, &[4]);
     let spec = |scope| {
         let (method, target) = (Method::Unstructured, Some(Target::Sparsity(0.3)));
-        PruneRequest { method, target, scope, ..PruneRequest::default() }.parse().unwrap()
+        PruneRequest { method, scope, target, ..PruneRequest::default() }.parse().unwrap()
     };
     let local = prune(&model, &spec(Scope::Local), None, 1, &|_| {}).unwrap();
     assert_eq!((zeros(&local.model, "a"), zeros(&local.model, "b")), (12, 12));

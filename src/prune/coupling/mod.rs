@@ -228,7 +228,8 @@ fn freeze_wishes(relations: &mut Relations<'_>, wishes: &Wishes) {
         }
     }
     for tensor in 0..relations.tensors.len() {
-        if relations.tensors[tensor].constant_use.is_some() && wishes.exclude.has_initializer(&relations.tensors[tensor].name)
+        if relations.tensors[tensor].constant_use.is_some()
+            && wishes.exclude.has_initializer(&relations.tensors[tensor].name)
         {
             relations.freeze_tensor(tensor, None, EXCLUDED);
         }

@@ -150,7 +150,9 @@ impl<'g> Finder<'_, 'g> {
         mark(value, &mut needed);
         for index in (0..end).rev() {
             if needed[index] {
-                sources(self.graph.node(index)).into_iter().for_each(|name| mark(name, &mut needed));
+                for name in sources(self.graph.node(index)) {
+                    mark(name, &mut needed);
+                }
             }
         }
         needed

@@ -16,6 +16,9 @@ use super::{PruneError, Pruned, Run};
 use block::{Block, Blocks};
 use score::Source;
 
+/// What a target bounds, of a model.
+type Figure<'f> = &'f dyn Fn(&Model) -> Result<u64, AllocateError>;
+
 impl Run<'_> {
     /// Removes blocks, the least important first, until the target is met.
     ///
@@ -24,12 +27,11 @@ impl Run<'_> {
         let exclude = Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, self.graph)?;
         let Blocks { found, frozen } = block::blocks(self.graph, self.inferred, &exclude);
         let draws;
-        let source = match self.calibration {
-            Some(calibration) => Source::Calibration(calibration),
-            None => {
-                draws = self.subject(self.model).draws()?;
-                Source::Drawn(&draws)
-            }
+        let source = if let Some(calibration) = self.calibration {
+            Source::Calibration(calibration)
+        } else {
+            draws = self.subject(self.model).draws()?;
+            Source::Drawn(&draws)
         };
         let scores = score::scores(self.model, self.graph, self.inferred, &found, &source, self.threads)?;
         let mut order: Vec<usize> = (0..found.len()).collect();
@@ -67,7 +69,7 @@ impl Run<'_> {
         };
         let most = removed(found, order, usize::MAX).len();
         let unreachable = |target: String, best: String| AllocateError::Unreachable { target, best, because };
-        let (share, figure): (f64, &dyn Fn(&Model) -> Result<u64, AllocateError>) = match self.spec.target {
+        let (share, figure): (f64, Figure<'_>) = match self.spec.target {
             Target::BlocksRemoved(count) if count as usize <= most => {
                 return Ok((count as usize, without(count as usize)?));
             }

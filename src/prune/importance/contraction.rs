@@ -55,7 +55,7 @@ pub fn operand<'g>(
     rank: &dyn Fn(&str) -> Option<usize>,
 ) -> Option<Operand<'g>> {
     let proto = graph.node(node);
-    let value = proto.input_name(if slot == 0 { 1 } else { 0 }).filter(|name| graph.constant(name).is_none())?;
+    let value = proto.input_name(usize::from(slot == 0)).filter(|name| graph.constant(name).is_none())?;
     let found = |axis, weight_axis, groups| Some(Operand { value, axis, weight_axis, groups });
     let flag = |name| usize::from(proto.int(name).unwrap_or(0) != 0);
     match (proto.op_type(), slot) {

@@ -84,6 +84,9 @@ pub trait Magnitude: Sync {
     }
 }
 
+/// Scores by what samples do; `None` where a unit was not seen.
+type Observe = fn(&Graph<'_>, &Coupling, &Evidence<'_>, Reduction) -> Result<Vec<Option<f64>>, ImportanceError>;
+
 /// What a criterion scores by.
 enum Scorer {
     Magnitude(&'static dyn Magnitude),
@@ -92,7 +95,7 @@ enum Scorer {
     /// Other constants than weights, with something to tell.
     Constants(fn(&Graph<'_>, &Coupling, Normalizer, Reduction) -> Result<Scores, ImportanceError>),
     /// What units do on samples; `None` for units of which it sees nothing.
-    Observed(fn(&Graph<'_>, &Coupling, &Evidence<'_>, Reduction) -> Result<Vec<Option<f64>>, ImportanceError>),
+    Observed(Observe),
     /// One draw a unit, from a seed.
     Draw(fn(seed: u64, units: usize) -> Vec<f64>),
 }
@@ -173,8 +176,7 @@ fn with_norms(
     let without: Vec<usize> = (0..coupling.groups.len())
         .filter(|group| found[coupling.groups[*group].units.clone()].iter().any(Option::is_none))
         .collect();
-    let mut scores =
-        Scores { of_units: found.into_iter().map(Option::unwrap_or_default).collect(), notes: Vec::new() };
+    let mut scores = Scores { of_units: found.into_iter().map(Option::unwrap_or_default).collect(), notes: Vec::new() };
     if without.is_empty() {
         return Ok(scores);
     }
@@ -186,7 +188,9 @@ fn with_norms(
     let names: Vec<String> = without.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
     scores.notes.push(format!("scored by the norm of their weights, for {why}: {}", names.join(", ")));
     if normalizer == Normalizer::None {
-        scores.notes.push("norms and other scores were compared as they are; a normalizer makes them comparable".into());
+        scores
+            .notes
+            .push("norms and other scores were compared as they are; a normalizer makes them comparable".into());
     }
     Ok(scores)
 }

@@ -18,9 +18,13 @@ pub fn normalize(scores: &mut [f64], normalizer: Normalizer) {
         }
     };
     if divisor > 0.0 && divisor.is_finite() {
-        scores.iter_mut().for_each(|score| *score = (*score - offset) / divisor);
+        for score in scores {
+            *score = (*score - offset) / divisor;
+        }
     } else if offset.is_finite() {
-        scores.iter_mut().for_each(|score| *score -= offset);
+        for score in scores {
+            *score -= offset;
+        }
     }
 }
 

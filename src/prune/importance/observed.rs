@@ -7,6 +7,7 @@ use super::tally::{Tallies, sums};
 use super::weights::{Slices, Weight};
 use super::{ImportanceError, Magnitude};
 use crate::data::Samples;
+use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
@@ -64,7 +65,7 @@ pub fn by_activation(
     let layouts: Vec<(&str, &[Axis])> = (coupling.tensors.iter())
         .filter(|tensor| tensor.constant_use.is_none() && read(&tensor.name))
         .filter_map(|tensor| Some((tensor.name.as_str(), tensor.axes.as_deref()?)))
-        .filter(|(name, axes)| has_units(axes) && evidence.inferred.dtype(name).is_some_and(|dtype| dtype.is_float()))
+        .filter(|(name, axes)| has_units(axes) && evidence.inferred.dtype(name).is_some_and(DataType::is_float))
         .collect();
     let names: Vec<&str> = layouts.iter().map(|(name, _)| *name).collect();
     // By value and factor, so that batches add up to one figure.
