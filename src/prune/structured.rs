@@ -183,8 +183,12 @@ impl Cut {
             .collect();
         names.sort_unstable();
         names.dedup();
-        let covered: usize =
-            names.iter().filter_map(|name| graph.constant(name)?.ok()).map(|tensor| tensor.len()).sum();
+        let covered: usize = names
+            .iter()
+            .filter_map(|name| graph.constant(name)?.ok())
+            .filter(|tensor| cost::is_parameter(tensor.dtype))
+            .map(|tensor| tensor.len())
+            .sum();
         covered as f64 / parameters.max(1) as f64
     }
 }

@@ -10,12 +10,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cost::inputs::normal;
-use crate::onnx::attribute::Attribute;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 use crate::prune::importance::is_contracted;
-use crate::prune::surgery::{AxisCut, Plan};
+use crate::prune::surgery::{AxisCut, Plan, replace_constant};
 
 /// Both models with random weights.
 ///
@@ -29,7 +28,7 @@ pub fn scramble(original: &Model, cut: &Model, plan: &Plan, seed: u64) -> Result
     for name in constants(&graph) {
         let Some(Ok(tensor)) = graph.constant(&name) else { continue };
         let Some(random) = draw(&graph, &name, &tensor, &mut rng) else { continue };
-        place(&mut scrambled, &name, &random);
+        replace_constant(&mut scrambled, &name, &random).map_err(|error| error.to_string())?;
         let cuts: Vec<_> = plan.tensors.iter().filter(|cut| cut.tensor == name).collect();
         for change in &cuts {
             let own = cut_graph.constant(&change.becomes).and_then(Result::ok);
@@ -41,7 +40,7 @@ pub fn scramble(original: &Model, cut: &Model, plan: &Plan, seed: u64) -> Result
         fresh.entry(name).or_insert(random);
     }
     for (name, tensor) in &fresh {
-        place(&mut scrambled_cut, name, tensor);
+        replace_constant(&mut scrambled_cut, name, tensor).map_err(|error| error.to_string())?;
     }
     Ok((scrambled, scrambled_cut))
 }
@@ -94,18 +93,6 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
         return None;
     };
     tensor.with_f32(&tensor.shape, &values).ok()
-}
-
-fn place(model: &mut Model, name: &str, tensor: &Tensor) {
-    let graph = model.graph_proto_mut();
-    if let Some(proto) = graph.initializer.iter_mut().find(|proto| proto.name() == name) {
-        *proto = tensor.to_proto(name);
-    } else if let Some(node) =
-        graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name))
-    {
-        node.attribute.clear();
-        node.set_attribute("value", Attribute::Tensor(tensor.to_proto("")));
-    }
 }
 
 /// The elements whose index is kept on every axis, found by walking over all of them: the last axis turns fastest, and

@@ -9,15 +9,14 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::cost;
-use crate::onnx::attribute::Attribute;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 use crate::spec::prune::{Criterion, NOfM, Scope, Target};
 use crate::spec::report::{Frozen, PruneReport};
 
 use super::allocate::AllocateError;
-use super::importance::ImportanceError;
 use super::names::Excluded;
+use super::surgery::replace_constant;
 use super::{PruneError, Pruned, Run};
 use weight::Weight;
 
@@ -100,7 +99,7 @@ pub fn sparsify(
     criterion: Criterion,
     seed: u64,
     exclude: &Excluded,
-) -> Result<Sparse, ImportanceError> {
+) -> Result<Sparse, PruneError> {
     let graph = model.graph();
     let mut weights = weight::weights(&graph, exclude)?;
     let mut unfit = HashMap::new();
@@ -137,7 +136,7 @@ pub fn sparsify(
             data[at * width..(at + 1) * width].fill(0);
         }
         count += weight.values.iter().zip(goes).filter(|(value, goes)| **goes || **value == 0.0).count() as u64;
-        replace(&mut sparse, weight.name, &Tensor { data: Bytes::from(data), ..weight.tensor.clone() });
+        replace_constant(&mut sparse, weight.name, &Tensor { data: Bytes::from(data), ..weight.tensor.clone() })?;
     }
     let prunable = weights.iter().map(|weight| weight.values.len() as u64).sum();
     let pruned: Vec<&str> = weights.iter().map(|weight| weight.name).collect();
@@ -155,16 +154,4 @@ fn apart<T: Clone>(all: &[T], weights: &[Weight<'_>]) -> Vec<Vec<T>> {
         rest = behind;
     }
     lists
-}
-
-fn replace(model: &mut Model, name: &str, tensor: &Tensor) {
-    let graph = model.graph_proto_mut();
-    if let Some(proto) = graph.initializer.iter_mut().find(|proto| proto.name() == name) {
-        *proto = tensor.to_proto(name);
-    } else if let Some(node) =
-        graph.node.iter_mut().find(|node| node.is("Constant") && node.output.iter().any(|output| output == name))
-    {
-        node.attribute.clear();
-        node.set_attribute("value", Attribute::Tensor(tensor.to_proto("")));
-    }
 }
