@@ -4,6 +4,7 @@ use super::allocate::AllocateError;
 use super::certify::CertifyError;
 use super::coupling::TooManyIndices;
 use super::importance::ImportanceError;
+use super::low_rank::ReplaceError;
 use super::names::NamesNothing;
 use super::observe::ObserveError;
 use super::surgery::SurgeryError;
@@ -27,6 +28,8 @@ pub enum PruneError {
     Observe(#[from] ObserveError),
     #[error(transparent)]
     Patch(#[from] PatchError),
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     #[error("{source}")]
     Names {
         /// The field of the spec that has the name.
@@ -71,7 +74,7 @@ impl From<PruneError> for Failure {
                 Self::new(FailureCode::Unsupported, message).at(hold.value)
             }
             PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
-            PruneError::Patch(_) => Self::new(FailureCode::Internal, message),
+            PruneError::Patch(_) | PruneError::Replace(_) => Self::new(FailureCode::Internal, message),
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
             PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
                 Self { message, ..Self::from(source) }

@@ -13,6 +13,7 @@ mod depth;
 mod drift;
 mod error;
 mod importance;
+mod low_rank;
 mod names;
 mod observe;
 mod recover;
@@ -86,6 +87,7 @@ pub fn prune(
         Method::Structured => run.structured()?,
         Method::Unstructured => run.unstructured()?,
         Method::Depth => run.depth()?,
+        Method::LowRank => run.low_rank()?,
     };
     pruned.findings.extend(finding);
     if let Some(calibration) = calibration {
@@ -207,6 +209,7 @@ impl Run<'_> {
             removed: cut.removed(),
             groups: cut.groups(),
             blocks: Vec::new(),
+            layers: Vec::new(),
             coverage_parameters: cut.coverage(self.graph, size_before.parameters),
             frozen: cut.coupling.frozen.clone(),
             size_before,

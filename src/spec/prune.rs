@@ -18,8 +18,8 @@ pub struct PruneRequest {
     /// How the scores of the layers of a group make one (structured only).
     pub reduction: Reduction,
     pub scope: Scope,
-    /// What is to be reached; half of the MACs (structured), half of the weights zero (unstructured) or one block
-    /// less (depth) by default.
+    /// What is to be reached; half of the MACs (structured), half of the weights zero (unstructured), one block less
+    /// (depth) or nine tenths of the energy (low rank) by default.
     pub target: Option<Target>,
     /// Widths of cut axes are rounded up to a multiple of this where the runtime cares; 1 turns rounding off.
     #[schema(default = 8)]
@@ -130,6 +130,8 @@ pub enum Method {
     Unstructured,
     /// Whole residual blocks are left out, those that change the stream they add to least.
     Depth,
+    /// Layers are replaced by products of smaller ones.
+    LowRank,
 }
 
 /// Over what scores are compared.
@@ -187,6 +189,10 @@ pub enum Target {
     NOfM(NOfM),
     /// Residual blocks to leave out (depth only).
     BlocksRemoved(u32),
+    /// Share of the squared singular values that the factors of each layer keep at least (low rank only).
+    Energy(f64),
+    /// Share of each layer's rank that its factors have, rounded up (low rank only).
+    RankRatio(f64),
 }
 
 /// A pattern of zeros: at most `n` of `m` neighbours are not zero.
@@ -263,15 +269,20 @@ impl Target {
             Self::Sparsity(_) => "sparsity",
             Self::NOfM(_) => "n_of_m",
             Self::BlocksRemoved(_) => "blocks_removed",
+            Self::Energy(_) => "energy",
+            Self::RankRatio(_) => "rank_ratio",
         }
     }
 
     /// The share that it names, where it names one.
     pub fn share(self) -> Option<f64> {
         match self {
-            Self::ChannelsRemoved(share) | Self::MacsKept(share) | Self::ParamsKept(share) | Self::Sparsity(share) => {
-                Some(share)
-            }
+            Self::ChannelsRemoved(share)
+            | Self::MacsKept(share)
+            | Self::ParamsKept(share)
+            | Self::Sparsity(share)
+            | Self::Energy(share)
+            | Self::RankRatio(share) => Some(share),
             Self::Bytes(_) | Self::NOfM(_) | Self::BlocksRemoved(_) => None,
         }
     }
@@ -284,6 +295,7 @@ impl Method {
             Self::Structured => "structured",
             Self::Unstructured => "unstructured",
             Self::Depth => "depth",
+            Self::LowRank => "low_rank",
         }
     }
 
@@ -293,6 +305,7 @@ impl Method {
             Self::Structured => &["channels_removed", "macs_kept", "params_kept", "bytes"],
             Self::Unstructured => &["sparsity", "n_of_m"],
             Self::Depth => &["blocks_removed", "params_kept", "macs_kept"],
+            Self::LowRank => &["energy", "rank_ratio", "params_kept", "macs_kept"],
         }
     }
 }
@@ -306,6 +319,7 @@ impl PruneRequest {
             Method::Structured => Target::MacsKept(0.5),
             Method::Unstructured => Target::Sparsity(0.5),
             Method::Depth => Target::BlocksRemoved(1),
+            Method::LowRank => Target::Energy(0.9),
         });
         if let Some(share) = target.share().filter(|share| !(0.0..=1.0).contains(share)) {
             return Err(("target", format!("must be a share between 0 and 1, is {share}")));

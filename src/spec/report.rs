@@ -165,6 +165,9 @@ pub struct PruneReport {
     /// The residual blocks that could go (depth).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<BlockReport>,
+    /// The layers that were factored (low rank).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerReport>,
     /// What was left alone, with the reason.
     pub frozen: Vec<Frozen>,
     /// Share of the parameters that lie in prunable groups.
@@ -253,6 +256,26 @@ pub struct Drift {
     /// The same of the original.
     #[serde(default)]
     pub original_accuracy: Option<f64>,
+}
+
+/// One layer that was replaced by factors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LayerReport {
+    /// The weight.
+    pub name: String,
+    /// The operator, as `OpType node_name`.
+    pub operator: String,
+    /// `svd` (two factors), `tucker2` (a kernel between two 1 × 1 convolutions), `tucker2_outputs` or `tucker2_inputs`
+    /// (one of the 1 × 1 convolutions is left out).
+    pub kind: String,
+    /// Width between the factors, in the order of the data.
+    pub ranks: Vec<u64>,
+    pub outputs: u64,
+    pub inputs: u64,
+    /// Share of the weight's squared norm that the factors keep.
+    pub energy_kept: f64,
+    pub parameters_before: u64,
+    pub parameters_after: u64,
 }
 
 /// One group of coupled channels.

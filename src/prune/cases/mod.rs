@@ -7,6 +7,7 @@ mod depth;
 mod fused;
 mod joined;
 mod left_alone;
+mod low_rank;
 mod mutations;
 mod normalised;
 mod quantized;

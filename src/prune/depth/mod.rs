@@ -46,6 +46,7 @@ impl Run<'_> {
             removed: gone.len() as f64 / found.len().max(1) as f64,
             groups: Vec::new(),
             blocks: self.reported(&found, &scores, &gone),
+            layers: Vec::new(),
             coverage_parameters: self.parameters_in(&found) as f64 / size_before.parameters.max(1) as f64,
             frozen,
             size_before,

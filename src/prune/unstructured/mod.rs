@@ -72,6 +72,7 @@ impl Run<'_> {
             removed: reached,
             groups: Vec::new(),
             blocks: Vec::new(),
+            layers: Vec::new(),
             coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
             frozen: sparse.frozen,
             size_before,

@@ -41,6 +41,7 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
     let what = match prune.method.as_str() {
         "unstructured" => "weights set to zero",
         "depth" => "blocks removed",
+        "low_rank" => "parameters removed",
         _ => "channels removed",
     };
     let _ = write!(
@@ -89,6 +90,23 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
         });
         let head = "| block | operators | parameters | change of the stream | |\n| --- | ---: | ---: | ---: | --- |";
         folded(page, &count(prune.blocks.len() as u64, "block"), head, rows);
+    }
+    if !prune.layers.is_empty() {
+        let rows = prune.layers.iter().map(|layer| {
+            let ranks: Vec<String> = layer.ranks.iter().map(u64::to_string).collect();
+            format!(
+                "| {} | {} | {} | {} | {} | {} |",
+                code(&layer.name),
+                text(&layer.kind),
+                ranks.join(", "),
+                percent(layer.energy_kept),
+                thousands(layer.parameters_before),
+                thousands(layer.parameters_after)
+            )
+        });
+        let head = "| layer | factors | ranks | energy kept | parameters before | after |\n\
+                    | --- | --- | ---: | ---: | ---: | ---: |";
+        folded(page, &format!("{} factored", count(prune.layers.len() as u64, "layer")), head, rows);
     }
     if !prune.groups.is_empty() {
         let rows = prune.groups.iter().map(|group| {
