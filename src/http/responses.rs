@@ -49,7 +49,7 @@ problem_sets! {
         UnsupportedMediaType, InvalidRequest, InvalidDataset, Unsupported, InspectionFailed, StorageFull;
     /// Of job submissions.
     JobProblems: InvalidJson, InvalidBody, IdempotencyKeyInFlight, IdempotencyKeyReused, BodyTooLarge,
-        UnsupportedMediaType, InvalidRequest, InvalidSpec, ReferenceNotFound, DatasetMismatch;
+        UnsupportedMediaType, InvalidRequest, InvalidSpec, ReferenceNotFound, DatasetMismatch, DatasetRequired;
 }
 
 /// One response a status, its codes listed.

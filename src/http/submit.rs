@@ -71,7 +71,10 @@ pub async fn create_job(
     headers: HeaderMap,
     JsonBody(request): JsonBody<JobRequest>,
 ) -> Result<Response, Problem> {
-    let spec = request.parse().map_err(|error| pointed(ProblemCode::InvalidSpec, error))?;
+    let spec = request.parse().map_err(|error| {
+        let needs_data = error.code == FailureCode::DatasetRequired;
+        pointed(if needs_data { ProblemCode::DatasetRequired } else { ProblemCode::InvalidSpec }, error)
+    })?;
     let deadline = checked(&request, &state.settings)?;
     let canonical = serde_json::to_vec(&request).map_err(Problem::internal)?;
     let held = match key.take(&state, tenant, &fingerprint("create_job", &[&canonical])).await? {

@@ -61,7 +61,7 @@ impl From<PruneError> for Failure {
             }
             PruneError::Importance(ImportanceError::Observe(source)) => PruneError::Observe(source).into(),
             PruneError::Importance(ImportanceError::NoData { .. }) => {
-                Self::new(FailureCode::InvalidSpec, message).at("/dataset_id")
+                Self::new(FailureCode::DatasetRequired, message).at("/dataset_id")
             }
             PruneError::Importance(ImportanceError::NoScale | ImportanceError::ChannelsOnly { .. }) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/criterion")

@@ -18,6 +18,8 @@ pub enum FailureCode {
     InvalidSpec,
     /// Dataset and model do not fit together (shape, dtype, number of classes).
     DatasetMismatch,
+    /// A step asks for something that needs a dataset, and there is none.
+    DatasetRequired,
     /// The budget cannot be met; the message gives the best that was possible.
     TargetUnreachable,
     /// The pruned model does not compute what its masked original computes.
@@ -71,6 +73,7 @@ impl FailureCode {
             | Self::InvalidDataset
             | Self::InvalidSpec
             | Self::DatasetMismatch
+            | Self::DatasetRequired
             | Self::TargetUnreachable
             | Self::CertificateFailed
             | Self::Unsupported
@@ -91,6 +94,7 @@ impl FailureCode {
             Self::InvalidDataset => "invalid_dataset",
             Self::InvalidSpec => "invalid_spec",
             Self::DatasetMismatch => "dataset_mismatch",
+            Self::DatasetRequired => "dataset_required",
             Self::TargetUnreachable => "target_unreachable",
             Self::CertificateFailed => "certificate_failed",
             Self::Unsupported => "unsupported",

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::analyze::AnalyzeSpec;
 use super::evaluate::EvaluateSpec;
+use super::failure::FailureCode;
 use super::prune::{PruneRequest, PruneSpec, Rung};
 use super::retrain::RetrainSpec;
 
@@ -222,10 +223,24 @@ impl StepSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {message}")]
 pub struct SpecError {
+    /// [`FailureCode::InvalidSpec`] or [`FailureCode::DatasetRequired`].
+    pub code: FailureCode,
     /// JSON pointer into the request.
     pub pointer: String,
     /// What is wrong there.
     pub message: String,
+}
+
+impl SpecError {
+    fn invalid(pointer: String, message: String) -> Self {
+        Self { code: FailureCode::InvalidSpec, pointer, message }
+    }
+
+    /// A step, which stands at `at`, has no dataset for `what`.
+    fn dataset_required(at: &str, what: &str) -> Self {
+        let message = format!("{what} needs a dataset; name one here or for the whole job");
+        Self { code: FailureCode::DatasetRequired, pointer: format!("{at}/dataset_id"), message }
+    }
 }
 
 impl JobRequest {
@@ -237,10 +252,8 @@ impl JobRequest {
             JobKind::Pipeline => {
                 let request: PipelineRequest = read(self.spec.clone(), "/spec")?;
                 if request.steps.is_empty() || request.steps.len() > 32 {
-                    return Err(SpecError {
-                        pointer: "/spec/steps".into(),
-                        message: format!("a pipeline has 1 to 32 steps, not {}", request.steps.len()),
-                    });
+                    let message = format!("a pipeline has 1 to 32 steps, not {}", request.steps.len());
+                    return Err(SpecError::invalid("/spec/steps".into(), message));
                 }
                 request
                     .steps
@@ -263,10 +276,10 @@ impl JobRequest {
         };
         let plans_only = |step: &Step| matches!(&step.spec, StepSpec::Prune(spec) if spec.dry_run);
         if let Some(step) = steps.iter().rev().skip(1).rev().position(plans_only) {
-            return Err(SpecError {
-                pointer: format!("/spec/steps/{step}/spec/dry_run"),
-                message: "a dry run makes no model for the next step; it can only be the last".into(),
-            });
+            return Err(SpecError::invalid(
+                format!("/spec/steps/{step}/spec/dry_run"),
+                "a dry run makes no model for the next step; it can only be the last".into(),
+            ));
         }
         Ok(JobSpec { kind: self.kind, steps })
     }
@@ -274,8 +287,7 @@ impl JobRequest {
 
 fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at: &str) -> Result<Step, SpecError> {
     let pointer = format!("{at}/spec");
-    let locate =
-        |(field, message): (&'static str, String)| SpecError { pointer: format!("{pointer}/{field}"), message };
+    let locate = |(field, message): (&'static str, String)| SpecError::invalid(format!("{pointer}/{field}"), message);
     let spec = match kind {
         StepKind::Analyze => StepSpec::Analyze(read::<AnalyzeSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Prune => {
@@ -283,7 +295,7 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
             match &request.recovery {
                 None if dataset_id.is_some() => request.recovery = Some(vec![Rung::LeastSquares]),
                 Some(rungs) if dataset_id.is_none() && !rungs.is_empty() => {
-                    return Err(locate(("recovery", "needs a dataset; name one here or for the whole job".into())));
+                    return Err(SpecError::dataset_required(at, "a recovery"));
                 }
                 _ => {}
             }
@@ -292,21 +304,15 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
         StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Evaluate => StepSpec::Evaluate(read::<EvaluateSpec>(spec, &pointer)?.parse().map_err(locate)?),
     };
-    if dataset_id.is_none() && kind == StepKind::Retrain {
-        return Err(SpecError {
-            pointer: format!("{at}/dataset_id"),
-            message: "a retrain step needs a dataset; name one here or for the whole job".into(),
-        });
-    }
-    if let StepSpec::Prune(prune) = &spec
-        && dataset_id.is_none()
-        && prune.criterion.needs_data()
-    {
-        let criterion = prune.criterion.as_str();
-        return Err(SpecError {
-            pointer: format!("{at}/dataset_id"),
-            message: format!("the criterion `{criterion}` needs a dataset; name one here or for the whole job"),
-        });
+    let needs = match &spec {
+        StepSpec::Retrain(_) => Some("a retrain step".to_owned()),
+        StepSpec::Prune(prune) if prune.criterion.needs_data() => {
+            Some(format!("the criterion `{}`", prune.criterion.as_str()))
+        }
+        _ => None,
+    };
+    if let (None, Some(needs)) = (dataset_id, needs) {
+        return Err(SpecError::dataset_required(at, &needs));
     }
     Ok(Step { dataset_id, spec })
 }
@@ -320,7 +326,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(value: Option<Value>, pointer
             pointer.push('/');
             pointer.push_str(segment.to_string().trim_matches(['[', ']']));
         }
-        SpecError { pointer, message: error.inner().to_string() }
+        SpecError::invalid(pointer, error.inner().to_string())
     })
 }
 
@@ -369,7 +375,7 @@ mod tests {
         let without = |spec| JobRequest { dataset_id: None, ..request("prune", &spec) };
         assert_eq!(recovery(&without(json!({}))), []);
         let error = without(json!({"recovery": ["bias"]})).parse().unwrap_err();
-        assert_eq!(error.pointer, "/spec/recovery");
+        assert_eq!((error.code, error.pointer.as_str()), (FailureCode::DatasetRequired, "/dataset_id"));
     }
 
     #[test]
@@ -422,8 +428,9 @@ mod tests {
             let mut request = request("prune", &json!({"criterion": criterion}));
             assert!(request.parse().is_ok(), "{criterion:?}");
             request.dataset_id = None;
-            let refused = request.parse().err().map(|error| error.pointer);
-            assert_eq!(refused.as_deref(), criterion.needs_data().then_some("/dataset_id"), "{criterion:?}");
+            let refused = request.parse().err().map(|error| (error.code, error.pointer));
+            let expected = criterion.needs_data().then(|| (FailureCode::DatasetRequired, "/dataset_id".to_owned()));
+            assert_eq!(refused, expected, "{criterion:?}");
         }
     }
 

@@ -83,6 +83,8 @@ problem_codes! {
     InvalidSpec = "invalid_spec", UNPROCESSABLE_ENTITY, "The spec cannot be carried out";
     /// Dataset and model do not fit together; `errors` points to the dataset.
     DatasetMismatch = "dataset_mismatch", UNPROCESSABLE_ENTITY, "Dataset and model do not fit together";
+    /// A step asks for something that needs a dataset, and none is named; `errors` points to where it is missing.
+    DatasetRequired = "dataset_required", UNPROCESSABLE_ENTITY, "The job needs a dataset";
     /// Something in the upload is beyond what the service can do; `place` names it.
     Unsupported = "unsupported", UNPROCESSABLE_ENTITY, "The upload uses something that is not supported";
     /// The upload could not be looked into within the memory or time that an inspection may take.

@@ -13,6 +13,7 @@ impl From<Failure> for Problem {
             FailureCode::InvalidDataset => ProblemCode::InvalidDataset,
             FailureCode::InvalidSpec => ProblemCode::InvalidSpec,
             FailureCode::DatasetMismatch => ProblemCode::DatasetMismatch,
+            FailureCode::DatasetRequired => ProblemCode::DatasetRequired,
             FailureCode::Unsupported => ProblemCode::Unsupported,
             FailureCode::StorageFull => ProblemCode::StorageFull,
             FailureCode::OutOfMemory | FailureCode::RuntimeCrash | FailureCode::DeadlineExceeded => {

@@ -111,7 +111,13 @@ async fn wrong_requests_are_refused_with_their_place() {
         (with(json!({"deadline_seconds": 0})), "invalid_request", "/deadline_seconds"),
         (with(json!({"spec": {"ratio": 0.5}})), "invalid_spec", "/spec/ratio"),
         (with(json!({"spec": {"target": {"macs_kept": 2}}})), "invalid_spec", "/spec/target"),
-        (with(json!({"kind": "retrain"})), "invalid_spec", "/dataset_id"),
+        (with(json!({"kind": "retrain"})), "dataset_required", "/dataset_id"),
+        (with(json!({"spec": {"criterion": "wanda"}})), "dataset_required", "/dataset_id"),
+        (
+            with(json!({"kind": "pipeline", "spec": {"steps": [{"kind": "prune", "spec": {"recovery": ["bias"]}}]}})),
+            "dataset_required",
+            "/spec/steps/0/dataset_id",
+        ),
         (
             with(json!({"kind": "pipeline", "spec": {"steps": [{"kind": "prune", "spec": {"seed": -1}}]}})),
             "invalid_spec",
