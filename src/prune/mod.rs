@@ -12,6 +12,7 @@ mod coupling;
 mod depth;
 mod drift;
 mod error;
+mod gram;
 mod importance;
 mod low_rank;
 mod names;

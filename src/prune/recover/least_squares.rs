@@ -7,7 +7,7 @@
 //! residual block, weights stay near where they are (a ridge towards them, not towards zero), biases are fitted too, and
 //! layers whose inputs were not cut are repaired as well.
 
-use ndarray::Array2;
+use faer::Mat;
 
 use super::frontier::Frontier;
 use super::gap::{Gap, GapError, Inputs, draw_positions, rows};
@@ -230,7 +230,7 @@ impl<'l> Map<'l> {
                 }
             }
         })?;
-        let bias = |(output, delta, column): (usize, &Array2<f64>, usize)| {
+        let bias = |(output, delta, column): (usize, &Mat<f64>, usize)| {
             delta[(weights, column)] * layer.gain(output).unwrap_or(0.0)
         };
         if self.has_bias {

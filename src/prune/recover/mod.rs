@@ -8,7 +8,6 @@
 mod batch_norm;
 mod bias;
 mod change;
-mod cholesky;
 mod frontier;
 mod gap;
 mod layer;
