@@ -1,7 +1,8 @@
-//! The forward half of a training graph: the model's nodes at fixed input shapes, as they compute while training.
+//! The forward half of a training graph: the model's nodes at fixed input shapes, as they compute while training or as they
+//! infer.
 //!
 //! - What describes shapes is computed here and becomes a constant, so that rules find numbers instead of chains of nodes.
-//! - `BatchNormalization` normalises by the batch's own statistics and tells them.
+//! - While training, `BatchNormalization` normalises by the batch's own statistics and tells them.
 //! - `Dropout` passes everything on: exporters write models as they compute after training, and what the rate was is lost.
 //! - `MaxPool` tells which elements it took.
 //!
@@ -20,9 +21,18 @@ use crate::onnx::raise::TRAINING_OPSET;
 use crate::onnx::shape::{Inferred, ShapeValue, infer_with};
 use crate::onnx::tensor::Tensor;
 
+/// What normalisations and the like compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Training,
+    /// As the model was exported.
+    Inference,
+}
+
 /// A model at fixed shapes, being turned into a training graph.
 #[derive(Debug)]
 pub struct Forward {
+    mode: Mode,
     /// The model without its graph: operator sets, functions, metadata.
     frame: ModelProto,
     /// Declarations of the inputs that are fed.
@@ -55,7 +65,7 @@ pub struct Normalization {
 
 impl Forward {
     /// Prepares a model with the given input shapes.
-    pub fn new(model: &Model, shapes: &BTreeMap<String, Vec<i64>>) -> Self {
+    pub fn new(model: &Model, shapes: &BTreeMap<String, Vec<i64>>, mode: Mode) -> Self {
         let inferred = infer_with(model, shapes);
         let graph = model.graph();
         let mut frame = model.proto.clone();
@@ -63,6 +73,7 @@ impl Forward {
         let mut names: HashSet<String> = inferred.values().map(str::to_owned).collect();
         names.extend(graph.proto.node.iter().map(|node| node.name().to_owned()));
         let mut forward = Self {
+            mode,
             frame,
             inputs: graph.fed_inputs().cloned().collect(),
             freed: Vec::new(),
@@ -169,10 +180,15 @@ impl Forward {
             node.name = node.output.first().cloned();
         }
         if node.is("BatchNormalization") {
-            self.normalize_by_batch(&mut node, graph);
+            if self.mode == Mode::Training {
+                self.normalize_by_batch(&mut node, graph);
+            }
         } else if node.is("Dropout") && node.output.get(1).is_none_or(|mask| graph.uses(mask).is_empty()) {
-            self.findings
-                .push(format!("{} is left out of training: the model was exported without its effect", node.label()));
+            if self.mode == Mode::Training {
+                let label = node.label();
+                self.findings
+                    .push(format!("{label} is left out of training: the model was exported without its effect"));
+            }
             node.op_type = Some("Identity".into());
             node.input.truncate(1);
             node.output.truncate(1);

@@ -77,7 +77,9 @@ fn mean_entropy(emit: &mut Emitter, log: &Value, targets: &Value) -> Value {
 }
 
 /// The value that holds the logits of an output: the output itself, or the input of the `Softmax` that it comes from.
-fn logits(forward: &Forward, output: &str) -> Result<String, LossError> {
+///
+/// Errors: it comes from an operator whose results are no scores of classes.
+pub fn logits(forward: &Forward, output: &str) -> Result<String, LossError> {
     let mut name = output.to_owned();
     loop {
         let Some(node) = forward.nodes().iter().find(|node| node.output.contains(&name)) else {

@@ -6,6 +6,7 @@
 //!          loss     ──▶ gradient of the scores
 //!          backward ──▶ rules, from the last node to the first
 //!          training ──▶ one graph: weights in, loss and gradients out
+//!          pullback ──▶ the same without a loss: gradient of an output in, gradients of weights out
 //! ```
 //!
 //! Knows nothing of optimizers, data or engines. Everything emitted is standard operators, which is correct on every build
@@ -16,5 +17,6 @@ pub mod emit;
 pub mod forward;
 pub mod loss;
 pub mod parameters;
+pub mod pullback;
 pub mod rules;
 pub mod training;

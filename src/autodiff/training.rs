@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::backward::{Blocked, differentiate};
 use super::emit::Value;
-use super::forward::{Forward, Normalization};
+use super::forward::{Forward, Mode, Normalization};
 use super::loss::{LossError, cross_entropy, scored_output};
 use super::parameters::{Role, parameters};
 use crate::onnx::dtype::DataType;
@@ -53,7 +53,7 @@ pub fn training_graph(
     output: Option<&str>,
 ) -> Result<TrainingGraph, LossError> {
     let output = scored_output(model, output)?;
-    let mut forward = Forward::new(model, shapes);
+    let mut forward = Forward::new(model, shapes, Mode::Training);
     let loss = cross_entropy(&mut forward, &output, samples)?;
     let mut frozen = Vec::new();
     let mut roles = Vec::new();
@@ -91,7 +91,7 @@ pub fn training_graph(
 }
 
 /// Why a constant of a parameter's slot is left as it is.
-fn untrainable(forward: &Forward, name: &str) -> Option<String> {
+pub(super) fn untrainable(forward: &Forward, name: &str) -> Option<String> {
     let Some(tensor) = forward.constants.get(name) else { return Some("its elements cannot be read".into()) };
     if tensor.dtype != DataType::Float {
         return Some(format!("its element type is {}, and training computes in float", tensor.dtype));
@@ -100,7 +100,7 @@ fn untrainable(forward: &Forward, name: &str) -> Option<String> {
     (!finite).then(|| "it holds values that are not finite, as masks do".into())
 }
 
-fn explain(blocked: Blocked) -> Frozen {
+pub(super) fn explain(blocked: Blocked) -> Frozen {
     let reason = match &blocked.node {
         Some(node) => format!("its gradient would pass through {node}, which {}", blocked.reason),
         None => blocked.reason,
@@ -127,7 +127,7 @@ fn active(forward: &Forward, outputs: &[Value]) -> Vec<Normalization> {
 
 /// Gives every output a node of its own, for a graph may name a value as an output only once, and two weights may have
 /// the same gradient.
-fn name_outputs(model: &mut Model) {
+pub(super) fn name_outputs(model: &mut Model) {
     let graph = model.graph_proto_mut();
     let mut seen = HashSet::new();
     for (position, output) in graph.output.iter_mut().enumerate() {

@@ -122,6 +122,11 @@ impl<'c> Samples<'c> {
         self.part.lists.len()
     }
 
+    /// The only size of a batch that the model takes; `None` where any will do.
+    pub fn fixed_batch(self) -> Option<usize> {
+        self.reader.fixed_batch()
+    }
+
     /// The batches, always in the same order.
     pub fn batches(self) -> impl Iterator<Item = Result<Cow<'c, Batch>, DataError>> {
         self.part.lists.iter().enumerate().map(move |(at, list)| match self.part.kept.get(at) {

@@ -54,6 +54,13 @@ pub(crate) fn labelled(shape: &[usize], values: &[f32], labels: &[i64]) -> TestF
     archive(&[("x.npy", samples), ("labels.npy", labels)], CompressionMethod::Stored)
 }
 
+/// An `.npz` file of one array of samples without labels.
+pub(crate) fn unlabelled(shape: &[usize], values: &[f32]) -> TestFile {
+    let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    let samples = npy("<f4", false, &format!("({},)", shape.join(", ")), &floats(values));
+    archive(&[("x.npy", samples)], CompressionMethod::Stored)
+}
+
 /// The little-endian bytes of 64-bit integers.
 pub(super) fn longs(values: &[i64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()

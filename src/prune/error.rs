@@ -63,6 +63,12 @@ impl From<PruneError> for Failure {
             PruneError::Importance(ImportanceError::NoData { .. }) => {
                 Self::new(FailureCode::DatasetRequired, message).at("/dataset_id")
             }
+            PruneError::Importance(ImportanceError::NoGradient { .. }) => {
+                Self::new(FailureCode::Unsupported, message).at("/spec/criterion")
+            }
+            PruneError::Importance(ImportanceError::Label { .. }) => {
+                Self::new(FailureCode::DatasetMismatch, message).at("/dataset_id")
+            }
             PruneError::Importance(ImportanceError::NoScale | ImportanceError::ChannelsOnly { .. }) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/criterion")
             }

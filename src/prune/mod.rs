@@ -181,13 +181,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn structured(&self) -> Result<Pruned, PruneError> {
-        let evidence = self.calibration.map(|calibration| importance::Evidence {
+    /// What criteria look at beside weights.
+    fn evidence(&self) -> Option<importance::Evidence<'_>> {
+        self.calibration.map(|calibration| importance::Evidence {
             model: self.model,
             inferred: self.inferred,
             samples: calibration.fitting(),
             threads: self.threads,
-        });
+        })
+    }
+
+    fn structured(&self) -> Result<Pruned, PruneError> {
+        let evidence = self.evidence();
         let cut = structured::cut(self.model, self.graph, self.inferred, self.spec, evidence.as_ref())?;
         let certificate = if self.spec.dry_run {
             None

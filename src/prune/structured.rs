@@ -50,13 +50,20 @@ pub fn cut(
         holds: Vec::new(),
         keep_normalised: spec.keep_normalized,
     };
-    let scoring =
-        Scoring { criterion: spec.criterion, normalizer: spec.normalizer, reduction: spec.reduction, seed: spec.seed };
+    let scoring = Scoring::of(spec);
     let mut held = Vec::new();
+    let mut scored = None;
     let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
     loop {
-        let coupling = coupling::couple(model, graph, inferred, &wishes)?;
-        let scores = scoring.scores(graph, &coupling, evidence)?;
+        // A stricter target changes neither what goes together nor what it is worth.
+        let (coupling, scores) = match scored.take() {
+            Some(scored) => scored,
+            None => {
+                let coupling = coupling::couple(model, graph, inferred, &wishes)?;
+                let scores = scoring.scores(graph, &coupling, evidence)?;
+                (coupling, scores)
+            }
+        };
         let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
         let allocation = Allocation {
             coupling: &coupling,
@@ -83,6 +90,7 @@ pub fn cut(
                 }
                 Some(measured) if stricter.next().is_some() => {
                     (target, missed) = (stricter_than(target, spec.target, measured), Some(measured));
+                    scored = Some((coupling, scores));
                 }
                 Some(measured) => return Err(allocate::missed(spec.target, measured, String::new()).into()),
             },

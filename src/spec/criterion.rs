@@ -25,16 +25,22 @@ pub enum Criterion {
     ActivationMean,
     /// Share of the activations that are not zero, on the samples of the dataset (structured only).
     Apoz,
-    /// Absolute weights, each times the norm of the activations that it is multiplied with, on the samples of the dataset
-    /// (structured only).
+    /// Absolute weights, each times the norm of the activations that it is multiplied with, on the samples of the dataset.
     Wanda,
+    /// The square of what the loss changes by to the first order when the weights go, by gradients on batches of the
+    /// dataset. The loss is the cross-entropy where the dataset has labels for the model's scores, otherwise half of the
+    /// squared norm of the output.
+    Taylor,
+    /// The same on single samples, which is the diagonal of the Fisher information. Without labels they are drawn from the
+    /// model's own scores; outputs that are no scores of classes are given unit noise in the place of labels.
+    Fisher,
     /// A seeded draw; the baseline that any criterion has to beat.
     Random,
 }
 
 impl Criterion {
     /// Every criterion, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::L1,
         Self::L2,
         Self::Lamp,
@@ -43,6 +49,8 @@ impl Criterion {
         Self::ActivationMean,
         Self::Apoz,
         Self::Wanda,
+        Self::Taylor,
+        Self::Fisher,
         Self::Random,
     ];
 
@@ -58,6 +66,8 @@ impl Criterion {
             Self::ActivationMean => "activation_mean",
             Self::Apoz => "apoz",
             Self::Wanda => "wanda",
+            Self::Taylor => "taylor",
+            Self::Fisher => "fisher",
             Self::Random => "random",
         }
     }
@@ -65,13 +75,20 @@ impl Criterion {
     /// Whether it can tell single weights apart, and not only channels.
     #[must_use]
     pub fn scores_weights(self) -> bool {
-        matches!(self, Self::L1 | Self::L2 | Self::Lamp | Self::Random)
+        matches!(self, Self::L1 | Self::L2 | Self::Lamp | Self::Wanda | Self::Taylor | Self::Fisher | Self::Random)
     }
 
     /// Whether it looks at what the model does on samples of a dataset.
     #[must_use]
     pub fn needs_data(self) -> bool {
-        matches!(self, Self::ActivationMean | Self::Apoz | Self::Wanda)
+        matches!(self, Self::ActivationMean | Self::Apoz | Self::Wanda | Self::Taylor | Self::Fisher)
+    }
+
+    /// Whether single weights of one tensor compete only with those that are summed into the same output, as the criterion's
+    /// source has it.
+    #[must_use]
+    pub fn compares_within_outputs(self) -> bool {
+        self == Self::Wanda
     }
 
     /// What its scores are divided by where the request does not say.

@@ -141,7 +141,7 @@ pub enum Scope {
     /// All groups, or all weights, compete for one budget.
     #[default]
     Global,
-    /// Each group, or each weight tensor, gives the same share.
+    /// Each group, or each weight tensor, gives the same share; with `wanda` each output of a tensor.
     Local,
     /// Groups of the same structure compete among themselves, and each structure gives the same share. Source: Fang et al.,
     /// "Isomorphic Pruning for Vision Models", ECCV 2024.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use secateur::autodiff::backward::{Gradients, differentiate};
 use secateur::autodiff::emit::Value;
-use secateur::autodiff::forward::Forward;
+use secateur::autodiff::forward::{Forward, Mode};
 use secateur::engine::{Engine, Optimization, Session, SessionOptions, onnx_runtime};
 use secateur::onnx::attribute::Attribute;
 use secateur::onnx::builder::{GraphBuilder, Size};
@@ -62,6 +62,7 @@ pub struct Case {
     pub precision: Precision,
     pub inputs: Vec<Input>,
     model: Model,
+    mode: Mode,
 }
 
 impl Case {
@@ -93,7 +94,7 @@ impl Case {
                 wanted: true,
             })
             .collect();
-        Self { name: name.into(), precision, inputs, model: builder.build(18) }
+        Self { name: name.into(), precision, inputs, model: builder.build(18), mode: Mode::Training }
     }
 
     /// One operator with one output on one input.
@@ -108,6 +109,12 @@ impl Case {
         Self::new(format!("{operator}: {note}"), precision, &[("x", shape, values)], |b, x| {
             vec![b.node(operator, &[x[0]], attributes)]
         })
+    }
+
+    /// The same graph as it infers.
+    pub fn inferring(mut self) -> Self {
+        self.mode = Mode::Inference;
+        self
     }
 
     /// The same graph under another version of the operator set.
@@ -191,7 +198,7 @@ impl Run {
             .iter()
             .map(|input| (input.name.clone(), input.shape.iter().map(|s| *s as i64).collect()))
             .collect();
-        let mut forward = Forward::new(&case.model, &shapes);
+        let mut forward = Forward::new(&case.model, &shapes, case.mode);
         let outputs: Vec<String> = case.model.graph_proto().output.iter().map(|info| info.name().to_owned()).collect();
         let mut values = Vec::new();
         let mut upstream = Vec::new();

@@ -4,6 +4,7 @@ mod allocated;
 mod analyzed;
 mod channels;
 mod depth;
+mod differentiated;
 mod fused;
 mod joined;
 mod left_alone;

@@ -8,26 +8,33 @@ mod activation_mean;
 mod apoz;
 mod bn_scale;
 mod contraction;
+mod fisher;
 mod fpgm;
+mod gradients;
 mod l1;
 mod l2;
 mod lamp;
+mod loss_change;
 mod normalize;
 mod observed;
 mod random;
+mod single;
 mod tally;
+mod taylor;
 mod wanda;
 mod weights;
 
-pub use contraction::{is_contracted, is_produced};
+pub use contraction::{Operand, is_contracted, is_produced, operand};
 pub use observed::Evidence;
+pub use single::Elements;
 
 use crate::onnx::graph::Graph;
 use crate::onnx::tensor::TensorError;
-use crate::spec::prune::{Criterion, Normalizer, Reduction};
+use crate::spec::prune::{Criterion, Normalizer, PruneSpec, Reduction};
 
 use super::coupling::Coupling;
 use super::observe::ObserveError;
+use loss_change::LossChange;
 
 /// Why units cannot be scored.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,10 @@ pub enum ImportanceError {
     ChannelsOnly { criterion: &'static str },
     #[error("`{criterion}` looks at what the model does on samples, and there is no dataset")]
     NoData { criterion: &'static str },
+    #[error("`{criterion}` needs gradients, and there are none: {reason}")]
+    NoGradient { criterion: &'static str, reason: String },
+    #[error("the dataset has samples of class {label}, but the model tells {classes} classes apart")]
+    Label { label: i64, classes: usize },
     #[error(transparent)]
     Observe(#[from] ObserveError),
 }
@@ -84,6 +95,9 @@ pub trait Magnitude: Sync {
     }
 }
 
+/// Scores of single weights by what samples do; `None` for constants of which nothing was seen.
+type ObserveWeights = fn(&[Elements<'_>], &Evidence<'_>) -> Result<Vec<Option<Vec<f64>>>, ImportanceError>;
+
 /// Scores by what samples do; `None` where a unit was not seen.
 type Observe = fn(&Graph<'_>, &Coupling, &Evidence<'_>, Reduction) -> Result<Vec<Option<f64>>, ImportanceError>;
 
@@ -94,8 +108,10 @@ enum Scorer {
     Groups(fn(&Graph<'_>, &Coupling, Reduction) -> Result<Vec<f64>, ImportanceError>),
     /// Other constants than weights, with something to tell.
     Constants(fn(&Graph<'_>, &Coupling, Normalizer, Reduction) -> Result<Scores, ImportanceError>),
-    /// What units do on samples; `None` for units of which it sees nothing.
-    Observed(Observe),
+    /// What units do on samples, and single weights where it tells them apart.
+    Observed(Observe, Option<ObserveWeights>),
+    /// What a loss on samples changes by.
+    Differentiated(LossChange),
     /// One draw a unit, from a seed.
     Draw(fn(seed: u64, units: usize) -> Vec<f64>),
 }
@@ -108,9 +124,11 @@ fn scorer(criterion: Criterion) -> Scorer {
         Criterion::Lamp => Scorer::Magnitude(&lamp::Lamp),
         Criterion::Fpgm => Scorer::Groups(fpgm::scores),
         Criterion::BnScale => Scorer::Constants(bn_scale::scores),
-        Criterion::ActivationMean => Scorer::Observed(activation_mean::scores),
-        Criterion::Apoz => Scorer::Observed(apoz::scores),
-        Criterion::Wanda => Scorer::Observed(wanda::scores),
+        Criterion::ActivationMean => Scorer::Observed(activation_mean::scores, None),
+        Criterion::Apoz => Scorer::Observed(apoz::scores, None),
+        Criterion::Wanda => Scorer::Observed(wanda::scores, Some(wanda::of_weights)),
+        Criterion::Taylor => Scorer::Differentiated(taylor::TAYLOR),
+        Criterion::Fisher => Scorer::Differentiated(fisher::FISHER),
         Criterion::Random => Scorer::Draw(random::draw),
     }
 }
@@ -134,6 +152,11 @@ pub struct Scoring {
 }
 
 impl Scoring {
+    /// As a spec asks for.
+    pub fn of(spec: &PruneSpec) -> Self {
+        Self { criterion: spec.criterion, normalizer: spec.normalizer, reduction: spec.reduction, seed: spec.seed }
+    }
+
     /// The score of every unit.
     ///
     /// Members are the weights of contractions (convolutions and matrix products); a unit without one is scored by all its
@@ -150,10 +173,18 @@ impl Scoring {
             Scorer::Draw(draw) => plain(draw(self.seed, coupling.units.len())),
             Scorer::Magnitude(magnitude) => plain(tally::by_magnitude(graph, coupling, magnitude, self.reduction)?),
             Scorer::Groups(scores) => plain(scores(graph, coupling, self.reduction)?),
-            Scorer::Observed(scores) => {
+            Scorer::Observed(scores, _) => {
                 let evidence = evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() })?;
                 let found = scores(graph, coupling, evidence, self.reduction)?;
                 with_norms(graph, coupling, found, "no layer takes them as they are", self.normalizer, self.reduction)?
+            }
+            Scorer::Differentiated(change) => {
+                let evidence = evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() })?;
+                let (found, notes) = change.of_units(graph, coupling, evidence, self.reduction, self.seed)?;
+                let why = "no gradient reaches the weights of a channel";
+                let mut scores = with_norms(graph, coupling, found, why, self.normalizer, self.reduction)?;
+                scores.notes.splice(..0, notes);
+                scores
             }
             Scorer::Constants(scores) => scores(graph, coupling, self.normalizer, self.reduction)?,
         };
@@ -181,37 +212,31 @@ fn with_norms(
         return Ok(scores);
     }
     let by_weight = tally::by_magnitude(graph, coupling, &l2::L2, reduction)?;
+    // Where nothing makes groups comparable, norms are brought to the mean of the other scores.
+    let factor = if normalizer == Normalizer::None {
+        let norms: Vec<f64> = without
+            .iter()
+            .flat_map(|group| coupling.groups[*group].units.clone())
+            .map(|unit| by_weight[unit])
+            .collect();
+        let others = (0..coupling.groups.len()).filter(|group| !without.contains(group));
+        let others: Vec<f64> =
+            others.flat_map(|group| coupling.groups[group].units.clone()).map(|unit| scores.of_units[unit]).collect();
+        let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+        let factor = mean(&others) / mean(&norms);
+        if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
+    } else {
+        1.0
+    };
     for group in &without {
-        let units = coupling.groups[*group].units.clone();
-        scores.of_units[units.clone()].copy_from_slice(&by_weight[units]);
+        for unit in coupling.groups[*group].units.clone() {
+            scores.of_units[unit] = factor * by_weight[unit];
+        }
     }
     let names: Vec<String> = without.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
     scores.notes.push(format!("scored by the norm of their weights, for {why}: {}", names.join(", ")));
-    if normalizer == Normalizer::None {
-        scores
-            .notes
-            .push("norms and other scores were compared as they are; a normalizer makes them comparable".into());
-    }
-    Ok(scores)
-}
-
-/// The scores of single weights, tensor by tensor; the smallest become zero first.
-///
-/// Errors: the criterion does not tell single weights apart.
-pub fn of_weights(criterion: Criterion, tensors: &[&[f32]], seed: u64) -> Result<Vec<f64>, ImportanceError> {
-    let count = tensors.iter().map(|values| values.len()).sum();
-    let magnitude = match scorer(criterion) {
-        Scorer::Magnitude(magnitude) => magnitude,
-        Scorer::Draw(draw) => return Ok(draw(seed, count)),
-        Scorer::Groups(_) | Scorer::Constants(_) | Scorer::Observed(_) => {
-            return Err(ImportanceError::ChannelsOnly { criterion: criterion.as_str() });
-        }
-    };
-    let mut scores = Vec::with_capacity(count);
-    for values in tensors {
-        let first = scores.len();
-        scores.extend(values.iter().map(|value| magnitude.finish(magnitude.of(*value), 1)));
-        magnitude.compare(&mut scores[first..]);
+    if factor != 1.0 {
+        scores.notes.push("these norms were brought to the mean of the other scores".into());
     }
     Ok(scores)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::contraction::{is_contracted, operand};
+use super::contraction::{Operand, is_contracted, operand};
 use super::tally::{Tallies, sums};
 use super::weights::{Slices, Weight};
 use super::{ImportanceError, Magnitude};
@@ -42,6 +42,36 @@ impl Evidence<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// The mean square of each index along the axes of operands, by value and axis.
+    ///
+    /// Errors: the model does not run, or a value cannot be read.
+    pub fn mean_squares<'o>(
+        &self,
+        operands: impl Iterator<Item = Operand<'o>>,
+    ) -> Result<BTreeMap<(&'o str, usize), Vec<f64>>, ImportanceError> {
+        let mut places: Vec<(&str, usize)> = operands.map(|operand| (operand.value, operand.axis)).collect();
+        places.sort_unstable();
+        places.dedup();
+        let names: Vec<&str> = places.iter().map(|(name, _)| *name).collect();
+        let mut squares: Vec<(Vec<f64>, u64)> = vec![(Vec::new(), 0); places.len()];
+        self.each(&names, |at, value| {
+            let (name, axis) = places[at];
+            let untold = |source| ImportanceError::Weight { tensor: name.to_owned(), source };
+            let values = value.to_f32().map_err(untold)?;
+            let size = value.shape.get(axis).copied().unwrap_or(1);
+            let inner = value.shape.iter().skip(axis + 1).product();
+            let slices = Slices { leaf: 0, produced: true, size, inner };
+            let sums = sums(&values, &slices, &super::lamp::Lamp);
+            let (total, count) = &mut squares[at];
+            total.resize(size, 0.0);
+            total.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum);
+            *count += (values.len() / size.max(1)) as u64;
+            Ok(())
+        })?;
+        let mean = |(total, count): (Vec<f64>, u64)| total.iter().map(|sum| sum / count.max(1) as f64).collect();
+        Ok(places.into_iter().zip(squares.into_iter().map(mean)).collect())
     }
 }
 
@@ -112,30 +142,11 @@ pub fn by_weight_and_activation(
             Some((weight, operand))
         })
         .collect();
-    let mut places: Vec<(&str, usize)> = operands.iter().map(|(_, operand)| (operand.value, operand.axis)).collect();
-    places.sort_unstable();
-    places.dedup();
-    let names: Vec<&str> = places.iter().map(|(name, _)| *name).collect();
-    let mut squares: Vec<(Vec<f64>, u64)> = vec![(Vec::new(), 0); places.len()];
-    evidence.each(&names, |at, value| {
-        let (name, axis) = places[at];
-        let untold = |source| ImportanceError::Weight { tensor: name.to_owned(), source };
-        let values = value.to_f32().map_err(untold)?;
-        let size = value.shape.get(axis).copied().unwrap_or(1);
-        let inner = value.shape.iter().skip(axis + 1).product();
-        let slices = Slices { leaf: 0, produced: true, size, inner };
-        let sums = sums(&values, &slices, &super::lamp::Lamp);
-        let (total, count) = &mut squares[at];
-        total.resize(size, 0.0);
-        total.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum);
-        *count += (values.len() / size.max(1)) as u64;
-        Ok(())
-    })?;
+    let squares = evidence.mean_squares(operands.iter().map(|(_, operand)| *operand))?;
     let mut tallies = Tallies::new(coupling);
     for (weight, operand) in operands {
-        let Ok(at) = places.binary_search(&(operand.value, operand.axis)) else { continue };
-        let (total, count) = &squares[at];
-        let norms: Vec<f32> = total.iter().map(|sum| (sum / (*count).max(1) as f64).sqrt() as f32).collect();
+        let Some(squares) = squares.get(&(operand.value, operand.axis)) else { continue };
+        let norms: Vec<f32> = squares.iter().map(|square| square.sqrt() as f32).collect();
         let Some(dims) = evidence.inferred.fixed_shape(weight.name) else { continue };
         let dims: Vec<usize> = dims.iter().map(|size| *size as usize).collect();
         weight.read(graph, |values| {
@@ -147,7 +158,7 @@ pub fn by_weight_and_activation(
 
 /// Weights times the norms of the channels that they are multiplied with. Of a grouped convolution `[c_out, c_in ÷ g, …]`
 /// the output's group says which channels those are.
-fn scaled(values: &[f32], dims: &[usize], axis: usize, groups: usize, norms: &[f32]) -> Vec<f32> {
+pub fn scaled(values: &[f32], dims: &[usize], axis: usize, groups: usize, norms: &[f32]) -> Vec<f32> {
     let size = dims[axis];
     let inner: usize = dims[axis + 1..].iter().product();
     let per_group = (dims[0] / groups).max(1);

@@ -2,7 +2,8 @@
 
 use super::ImportanceError;
 use super::l1::L1;
-use super::observed::{Evidence, by_weight_and_activation};
+use super::observed::{Evidence, by_weight_and_activation, scaled};
+use super::single::Elements;
 use crate::onnx::graph::Graph;
 use crate::prune::coupling::Coupling;
 use crate::spec::prune::Reduction;
@@ -20,4 +21,27 @@ pub fn scores(
     reduction: Reduction,
 ) -> Result<Vec<Option<f64>>, ImportanceError> {
     by_weight_and_activation(graph, coupling, evidence, &L1, reduction)
+}
+
+/// `|w| · √mean(x²)` of each weight; `None` for constants whose operands are not told. Where several operators use a
+/// constant, the mean squares of their operands are added, as if all had gone through one.
+///
+/// Source: as [`scores`], which compares the weights of one output with each other.
+pub fn of_weights(
+    constants: &[Elements<'_>],
+    evidence: &Evidence<'_>,
+) -> Result<Vec<Option<Vec<f64>>>, ImportanceError> {
+    let squares = evidence.mean_squares(constants.iter().filter_map(|c| c.operands.as_deref()).flatten().copied())?;
+    let score = |constant: &Elements<'_>| {
+        let mut sums = vec![0.0; constant.values.len()];
+        for operand in constant.operands.as_deref()? {
+            let norms: Vec<f32> =
+                squares.get(&(operand.value, operand.axis))?.iter().map(|square| square.sqrt() as f32).collect();
+            let products = scaled(constant.values, constant.shape, operand.weight_axis, operand.groups, &norms);
+            sums.iter_mut().zip(&products).for_each(|(sum, product)| *sum += f64::from(*product).powi(2));
+        }
+        sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
+        Some(sums)
+    };
+    Ok(constants.iter().map(score).collect())
 }

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use crate::cost;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
-use crate::spec::prune::{Criterion, NOfM, Scope, Target};
+use crate::spec::prune::{NOfM, Scope, Target};
 use crate::spec::report::{Frozen, PruneReport};
 
 use super::allocate::AllocateError;
+use super::importance::{Elements, Scoring};
 use super::names::Excluded;
 use super::surgery::replace_constant;
 use super::{PruneError, Pruned, Run};
@@ -43,6 +44,8 @@ pub struct Sparse {
     pub zeros: u64,
     /// Matrices that were left alone.
     pub frozen: Vec<Frozen>,
+    /// What was done otherwise than asked for, each a sentence.
+    pub notes: Vec<String>,
 }
 
 impl Run<'_> {
@@ -53,8 +56,7 @@ impl Run<'_> {
             Target::NOfM(pattern) => Zeros::Pattern(pattern),
             other => return Err(AllocateError::Unsuitable { target: other.name() }.into()),
         };
-        let exclude = Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, self.graph)?;
-        let sparse = sparsify(self.model, zeros, self.spec.criterion, self.spec.seed, &exclude)?;
+        let mut sparse = self.sparsify(zeros)?;
         let reached = sparse.zeros as f64 / sparse.prunable.max(1) as f64;
         let (wanted, target) = match zeros {
             Zeros::Share { share, .. } => (share, format!("sparsity {share}")),
@@ -66,6 +68,7 @@ impl Run<'_> {
         }
         let (certificate, output_error) = self.proved(&sparse.model)?;
         let size_before = cost::size(self.model, &self.spec.example_shapes);
+        sparse.notes.push(NO_FASTER.into());
         let report = PruneReport {
             method: self.spec.method.name().into(),
             criterion: self.spec.criterion.as_str().into(),
@@ -83,66 +86,80 @@ impl Run<'_> {
             recovered_certificate: None,
             drift: None,
             output_error,
-            notes: vec![NO_FASTER.into()],
+            notes: sparse.notes,
         };
         Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })
     }
-}
 
-/// Sets weights of convolutions, matrix products and recurrent layers to zero, those that score least first, ties by
-/// tensor and position. A weight is found behind operators that only hand it on. Excluded
-/// constants stay, and so do those whose runs do not fit a pattern.
-///
-/// Errors: a weight that cannot be read or is not a number.
-pub fn sparsify(
-    model: &Model,
-    zeros: Zeros,
-    criterion: Criterion,
-    seed: u64,
-    exclude: &Excluded,
-) -> Result<Sparse, PruneError> {
-    let graph = model.graph();
-    let mut weights = weight::weights(&graph, exclude)?;
-    let mut unfit = HashMap::new();
-    let mut axes = Vec::new();
-    if let Zeros::Pattern(pattern) = zeros {
-        weights.retain(|weight| match weight.axis_of_runs(&graph, pattern.run()) {
-            Ok(axis) => {
-                axes.push(axis);
-                true
-            }
-            Err(reason) => {
-                unfit.insert(weight.name, reason);
-                false
-            }
-        });
-    }
-    let tensors: Vec<&[f32]> = weights.iter().map(|weight| weight.values.as_slice()).collect();
-    let all = super::importance::of_weights(criterion, &tensors, seed)?;
-    let goes: Vec<Vec<bool>> = match zeros {
-        Zeros::Share { share, scope: Scope::Local } => {
-            apart(&all, &weights).iter().map(|keys| select::lowest(keys, share)).collect()
+    /// Sets weights of convolutions, matrix products and recurrent layers to zero, those that score least first, ties by
+    /// tensor and position. A weight is found behind operators that only hand it on. Excluded constants stay, and so do
+    /// those whose runs do not fit a pattern.
+    ///
+    /// Errors: a weight that cannot be read or is not a number, or what the criterion looks at is not there.
+    fn sparsify(&self, zeros: Zeros) -> Result<Sparse, PruneError> {
+        let graph = self.graph;
+        let exclude = Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, graph)?;
+        let mut weights = weight::weights(graph, &exclude)?;
+        let mut unfit = HashMap::new();
+        let mut axes = Vec::new();
+        if let Zeros::Pattern(pattern) = zeros {
+            weights.retain(|weight| match weight.axis_of_runs(graph, pattern.run()) {
+                Ok(axis) => {
+                    axes.push(axis);
+                    true
+                }
+                Err(reason) => {
+                    unfit.insert(weight.name, reason);
+                    false
+                }
+            });
         }
-        Zeros::Share { share, .. } => apart(&select::lowest(&all, share), &weights),
-        Zeros::Pattern(pattern) => (weights.iter().zip(&apart(&all, &weights)).zip(&axes))
-            .map(|((weight, keys), axis)| select::pattern(keys, &weight.tensor.shape, *axis, pattern))
-            .collect(),
-    };
-    let mut sparse = model.clone();
-    let mut count = 0;
-    for (weight, goes) in weights.iter().zip(&goes) {
-        let width = weight.tensor.dtype.bits() / 8;
-        let mut data = weight.tensor.data.to_vec();
-        for at in (0..goes.len()).filter(|at| goes[*at]) {
-            data[at * width..(at + 1) * width].fill(0);
+        let elements: Vec<Elements<'_>> = weights.iter().map(|weight| self.elements(weight)).collect();
+        let scores = Scoring::of(self.spec).of_weights(&elements, self.evidence().as_ref())?;
+        let keys = &scores.of_weights;
+        let goes: Vec<Vec<bool>> = match zeros {
+            Zeros::Share { share, scope: Scope::Local } => {
+                weights.iter().zip(keys).map(|(weight, keys)| self.local(weight, keys, share)).collect()
+            }
+            Zeros::Share { share, .. } => apart(&select::lowest(&keys.concat(), share), &weights),
+            Zeros::Pattern(pattern) => (weights.iter().zip(keys).zip(&axes))
+                .map(|((weight, keys), axis)| select::pattern(keys, &weight.tensor.shape, *axis, pattern))
+                .collect(),
+        };
+        let mut sparse = self.model.clone();
+        let mut count = 0;
+        for (weight, goes) in weights.iter().zip(&goes) {
+            let width = weight.tensor.dtype.bits() / 8;
+            let mut data = weight.tensor.data.to_vec();
+            for at in (0..goes.len()).filter(|at| goes[*at]) {
+                data[at * width..(at + 1) * width].fill(0);
+            }
+            count += weight.values.iter().zip(goes).filter(|(value, goes)| **goes || **value == 0.0).count() as u64;
+            replace_constant(&mut sparse, weight.name, &Tensor { data: Bytes::from(data), ..weight.tensor.clone() })?;
         }
-        count += weight.values.iter().zip(goes).filter(|(value, goes)| **goes || **value == 0.0).count() as u64;
-        replace_constant(&mut sparse, weight.name, &Tensor { data: Bytes::from(data), ..weight.tensor.clone() })?;
+        let prunable = weights.iter().map(|weight| weight.values.len() as u64).sum();
+        let pruned: Vec<&str> = weights.iter().map(|weight| weight.name).collect();
+        let frozen = weight::left_alone(graph, &pruned, &unfit, &exclude);
+        Ok(Sparse { zeros: count, prunable, frozen, model: sparse, notes: scores.notes })
     }
-    let prunable = weights.iter().map(|weight| weight.values.len() as u64).sum();
-    let pruned: Vec<&str> = weights.iter().map(|weight| weight.name).collect();
-    let frozen = weight::left_alone(&graph, &pruned, &unfit, exclude);
-    Ok(Sparse { zeros: count, prunable, frozen, model: sparse })
+
+    fn elements<'w>(&'w self, weight: &'w Weight<'_>) -> Elements<'w> {
+        Elements {
+            name: weight.name,
+            shape: &weight.tensor.shape,
+            values: &weight.values,
+            operands: weight.operands(self.graph, self.inferred),
+        }
+    }
+
+    /// What goes of one tensor: the lowest of all its weights or, where the criterion's paper says so, of each output.
+    fn local(&self, weight: &Weight<'_>, keys: &[f64], share: f64) -> Vec<bool> {
+        let outputs = if self.spec.criterion.compares_within_outputs() { weight.outputs(self.graph) } else { None };
+        match outputs {
+            Some(outputs) => select::lowest_of_each(keys, &outputs, share),
+            None => select::lowest(keys, share),
+        }
+    }
 }
 
 /// One list for all weights as a list for each.

@@ -1,5 +1,7 @@
 //! Which single weights become zero. Knows only numbers: higher stays, ties are broken by position, the first goes.
 
+use std::collections::BTreeMap;
+
 use crate::spec::prune::NOfM;
 
 /// Marks at least the given share of the weights, those of the lowest keys.
@@ -11,6 +13,20 @@ pub fn lowest(keys: &[f64], share: f64) -> Vec<bool> {
     }
     let mut goes = vec![false; keys.len()];
     order[..wanted].iter().for_each(|at| goes[*at] = true);
+    goes
+}
+
+/// Marks at least the given share of the weights of each output, those of the lowest keys.
+pub fn lowest_of_each(keys: &[f64], outputs: &[usize], share: f64) -> Vec<bool> {
+    let mut of_output: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, output) in outputs.iter().enumerate() {
+        of_output.entry(*output).or_default().push(at);
+    }
+    let mut goes = vec![false; keys.len()];
+    for places in of_output.values() {
+        let own: Vec<f64> = places.iter().map(|at| keys[*at]).collect();
+        places.iter().zip(lowest(&own, share)).for_each(|(at, gone)| goes[*at] = gone);
+    }
     goes
 }
 
@@ -42,6 +58,13 @@ mod tests {
         assert_eq!(lowest(&[1.0, 1.0, 1.0], 0.4), [true, true, false]);
         assert_eq!(lowest(&[2.0, 1.0], 0.0), [false, false]);
         assert_eq!(lowest(&[], 0.5), Vec::<bool>::new());
+    }
+
+    #[test]
+    fn each_output_gives_its_share() {
+        let keys = [5.0, 6.0, 7.0, 8.0, 1.0, 2.0];
+        assert_eq!(lowest_of_each(&keys, &[0, 0, 0, 0, 1, 1], 0.5), [true, true, false, false, true, false]);
+        assert_eq!(lowest_of_each(&keys, &[0, 1, 0, 1, 0, 1], 0.5), [true, true, false, false, true, true]);
     }
 
     #[test]

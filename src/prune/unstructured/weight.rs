@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::proto::{NodeProto, TensorProto};
+use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::{Tensor, TensorError};
 use crate::spec::report::Frozen;
 
-use super::super::importance::{ImportanceError, is_contracted};
+use super::super::importance::{ImportanceError, Operand, is_contracted, operand};
 use super::super::names::Excluded;
 
 /// Operators that hand their first input's elements on as they are.
@@ -69,13 +70,9 @@ impl Weight<'_> {
         for used in &self.uses {
             let node = graph.node(used.node);
             let rank = self.tensor.shape.len();
-            let mut axis = summed_axis(node, used.slot, rank)
+            let axis = summed_axis(node, used.slot, rank)
                 .ok_or_else(|| format!("the axis that {} sums over is not told", node.label()))?;
-            for index in &used.trail {
-                let passed = graph.node(*index);
-                axis = axis_before(passed, axis, rank)
-                    .ok_or_else(|| format!("{} regroups its axes before it is used", passed.label()))?;
-            }
+            let axis = used.own_axis(graph, axis, rank)?;
             // The groups of a transposed convolution share the axis, one after the other.
             let groups = if node.is("ConvTranspose") { node.int("group").unwrap_or(1).max(1) as usize } else { 1 };
             let size = self.tensor.shape[axis] / groups;
@@ -91,6 +88,70 @@ impl Weight<'_> {
             }
         }
         found.map(|(axis, _)| axis).ok_or_else(|| "nothing sums over it".to_owned())
+    }
+
+    /// What it is multiplied with wherever it is used; `None` where that is not told.
+    pub fn operands<'g>(&self, graph: &Graph<'g>, inferred: &Inferred) -> Option<Vec<Operand<'g>>> {
+        let rank = self.tensor.shape.len();
+        let found = |used: &Contraction| {
+            let operand = operand(graph, used.node, used.slot, rank, &|name| inferred.rank(name))?;
+            let weight_axis = used.own_axis(graph, operand.weight_axis, rank).ok()?;
+            // The group of a weight is told by its first axis.
+            (operand.groups == 1 || used.trail.is_empty()).then_some(Operand { weight_axis, ..operand })
+        };
+        self.uses.iter().map(found).collect()
+    }
+
+    /// For each weight a number of the output that it is summed into; `None` where its uses do not agree.
+    pub fn outputs(&self, graph: &Graph<'_>) -> Option<Vec<usize>> {
+        let shape = &self.tensor.shape;
+        let mut found: Option<Vec<(usize, usize)>> = None;
+        for used in &self.uses {
+            // Axes that tell outputs apart, and how many neighbours along them are one.
+            let mut axes = Vec::new();
+            for (axis, size) in shape.iter().enumerate() {
+                if let Some(neighbours) = neighbours(graph.node(used.node), used.slot, axis, *size, shape.len()) {
+                    axes.push((used.own_axis(graph, axis, shape.len()).ok()?, neighbours));
+                }
+            }
+            axes.sort_unstable();
+            if found.as_ref().is_some_and(|found| *found != axes) {
+                return None;
+            }
+            found = Some(axes);
+        }
+        let axes = found?;
+        let number = |at: usize| {
+            axes.iter().fold(0, |number, (axis, neighbours)| {
+                let inner: usize = shape[axis + 1..].iter().product();
+                number * shape[*axis].div_ceil(*neighbours) + at / inner % shape[*axis] / neighbours
+            })
+        };
+        Some((0..self.values.len()).map(number).collect())
+    }
+}
+
+impl Contraction {
+    /// The axis of the constant that is the given one where it is used.
+    ///
+    /// Errors: what lies between regroups the axes.
+    fn own_axis(&self, graph: &Graph<'_>, axis: usize, rank: usize) -> Result<usize, String> {
+        self.trail.iter().try_fold(axis, |axis, index| {
+            let passed = graph.node(*index);
+            axis_before(passed, axis, rank)
+                .ok_or_else(|| format!("{} regroups its axes before it is used", passed.label()))
+        })
+    }
+}
+
+/// How many neighbours along an axis of an operand belong to one output; `None` where the axis is summed over.
+fn neighbours(node: &NodeProto, slot: usize, axis: usize, size: usize, rank: usize) -> Option<usize> {
+    match node.op_type() {
+        "Conv" | "FusedConv" => (axis == 0).then_some(1),
+        // The input channels of a group.
+        "ConvTranspose" if axis == 0 => Some(size / node.int("group").unwrap_or(1).max(1) as usize),
+        "ConvTranspose" => (axis == 1).then_some(1),
+        _ => (summed_axis(node, slot, rank) != Some(axis)).then_some(1),
     }
 }
 
