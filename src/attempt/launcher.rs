@@ -4,6 +4,7 @@
 //! standard input is its lifeline, standard output its messages, standard error its logs. Who drops the
 //! [`Attempt`] kills the child.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -16,10 +17,10 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::death::Ending;
-use super::scratch::ScratchRoot;
+use super::scratch::{Scratch, ScratchRoot};
 use super::spawner::Spawner;
 use super::supervise::Supervised;
-use crate::spec::attempt::{AttemptJob, AttemptMessage, DatasetLimits, Limits, ModelLimits, Task};
+use crate::spec::attempt::{AttemptJob, AttemptMessage, DatasetLimits, Limits, ModelLimits, REWRITTEN_MODEL, Task};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::summary::{DatasetSummary, Inspection, ModelSummary};
@@ -64,6 +65,22 @@ struct Inner {
     scratch: Arc<ScratchRoot>,
     spawner: Spawner,
     inspections: Semaphore,
+}
+
+/// What a look into an uploaded model found.
+#[derive(Debug)]
+pub struct InspectedModel {
+    pub summary: ModelSummary,
+    scratch: Scratch,
+}
+
+impl InspectedModel {
+    /// The file that is to be kept in place of what was uploaded, where the two differ; gone when this is dropped.
+    pub fn rewritten(&self) -> Option<PathBuf> {
+        let path = self.scratch.path().join(REWRITTEN_MODEL);
+        // A link would have the parent read what the child cannot.
+        fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(path)
+    }
 }
 
 /// What an attempt has to tell; `Ended` comes once, last.
@@ -191,14 +208,21 @@ impl Launcher {
         Ok(Attempt { news, control: AttemptControl { orders: Arc::new(orders) }, process_id })
     }
 
-    /// Looks into an uploaded model in a child with limits of its own.
+    /// Looks into an uploaded model and the data files beside it, by name, in a child with limits of its own.
     ///
     /// Errors: what is wrong with the upload, or `out_of_memory`, `runtime_crash`, `deadline_exceeded` where looking at
     /// it took too much.
-    pub async fn inspect_model(&self, file: &Path, limits: ModelLimits) -> Result<ModelSummary, Failure> {
-        match self.inspect(Task::InspectModel { file: file.to_path_buf(), limits }).await? {
-            Inspection::Model(summary) => Ok(summary),
-            Inspection::Dataset(_) => Err(unexpected()),
+    pub async fn inspect_model(
+        &self,
+        file: &Path,
+        data: BTreeMap<String, PathBuf>,
+        limits: ModelLimits,
+    ) -> Result<InspectedModel, Failure> {
+        let bytes = std::iter::once(file).chain(data.values().map(PathBuf::as_path)).map(file_bytes).sum();
+        let task = Task::InspectModel { file: file.to_path_buf(), data, limits };
+        match self.inspect(task, bytes).await? {
+            (Inspection::Model(summary), scratch) => Ok(InspectedModel { summary, scratch }),
+            (Inspection::Dataset(_), _) => Err(unexpected()),
         }
     }
 
@@ -209,24 +233,27 @@ impl Launcher {
         preprocess: Option<Preprocess>,
         limits: DatasetLimits,
     ) -> Result<DatasetSummary, Failure> {
-        match self.inspect(Task::InspectDataset { file: file.to_path_buf(), preprocess, limits }).await? {
-            Inspection::Dataset(summary) => Ok(summary),
-            Inspection::Model(_) => Err(unexpected()),
+        match self.inspect(Task::InspectDataset { file: file.to_path_buf(), preprocess, limits }, 0).await? {
+            (Inspection::Dataset(summary), _) => Ok(summary),
+            (Inspection::Model(_), _) => Err(unexpected()),
         }
     }
 
-    async fn inspect(&self, task: Task) -> Result<Inspection, Failure> {
+    /// `rewrites`: bytes that the child may write in another form.
+    async fn inspect(&self, task: Task, rewrites: u64) -> Result<(Inspection, Scratch), Failure> {
         let inner = &self.inner;
         // The semaphore is never closed.
         let _permit = inner.inspections.acquire().await;
         let scratch = inner.scratch.inspection().map_err(|error| cannot("make a scratch directory", &error))?;
-        let limits = inner.settings.inspection;
-        let job = AttemptJob { task, limits, threads: 1, log_fields: std::collections::BTreeMap::new() };
+        let mut limits = inner.settings.inspection;
+        // Tensors may share their place in a data file (`onnx::storage::external` bounds how much).
+        limits.file_bytes = limits.file_bytes.saturating_add(rewrites.saturating_mul(3));
+        let job = AttemptJob { task, limits, threads: 1, log_fields: BTreeMap::new() };
         let mut attempt = self.start(scratch.path(), &job).await.map_err(|error| cannot("start an attempt", &error))?;
         loop {
             match attempt.next().await {
                 News::Message(_) => {}
-                News::Ended(Ending::Inspected(inspection)) => return Ok(inspection),
+                News::Ended(Ending::Inspected(inspection)) => return Ok((inspection, scratch)),
                 News::Ended(Ending::Failed(failure)) => return Err(failure),
                 News::Ended(Ending::Finished(_) | Ending::Interrupted | Ending::Killed) => {
                     return Err(Failure::new(
@@ -237,6 +264,10 @@ impl Launcher {
             }
         }
     }
+}
+
+fn file_bytes(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |found| found.len())
 }
 
 fn unexpected() -> Failure {

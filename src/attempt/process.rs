@@ -21,7 +21,7 @@ use super::outcome::OutcomeFile;
 use super::reporter::Reporter;
 use super::{limits, logs, watchdog};
 use crate::pipeline::{self, Stop};
-use crate::spec::attempt::{AttemptJob, AttemptOutcome, Task};
+use crate::spec::attempt::{AttemptJob, AttemptOutcome, REWRITTEN_MODEL, Task};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::summary::Inspection;
 
@@ -73,9 +73,10 @@ fn perform(job: &AttemptJob, scratch: &Path, reporter: &Reporter) -> AttemptOutc
             Err(Stop::Interrupted) => AttemptOutcome::Interrupted,
             Err(Stop::Failed(failure)) => AttemptOutcome::Failed { failure },
         },
-        Task::InspectModel { file, limits } => {
+        Task::InspectModel { file, data, limits } => {
             let file = pipeline::locate(scratch, file);
-            inspected(pipeline::inspect_model(&file, limits).map(Inspection::Model))
+            let rewritten = scratch.join(REWRITTEN_MODEL);
+            inspected(pipeline::inspect_model(&file, data, &rewritten, limits).map(Inspection::Model))
         }
         Task::InspectDataset { file, preprocess, limits } => {
             let file = pipeline::locate(scratch, file);

@@ -160,7 +160,7 @@ impl Forward {
             output: outputs.iter().map(declaration).collect(),
             ..GraphProto::default()
         });
-        Model { proto }
+        Model::new(proto)
     }
 
     /// Takes over one node of the model.

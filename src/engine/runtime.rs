@@ -8,9 +8,12 @@ use ort::environment::Environment;
 use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session as OrtSession, SessionInputValue};
+use prost::Message as _;
 
 use super::{Engine, EngineError, Optimization, Session, SessionOptions, library, values};
 use crate::onnx::model::Model;
+use crate::onnx::storage::LARGEST_MESSAGE;
+use crate::onnx::storage::archive::Apart;
 use crate::onnx::tensor::Tensor;
 
 /// Name in reports and errors.
@@ -91,9 +94,43 @@ impl Engine for OnnxRuntime {
 
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Session>, EngineError> {
         let mut builder = self.builder(options).map_err(|error| load_error(&error))?;
-        let session = builder.commit_from_memory(&model.to_bytes()).map_err(|error| load_error(&error))?;
+        let session = if model.proto.encoded_len() as u64 <= LARGEST_MESSAGE {
+            builder.commit_from_memory(&model.to_bytes()).map_err(|error| load_error(&error))?
+        } else {
+            let files = Files::write(model)?;
+            builder.commit_from_file(&files.model).map_err(|error| load_error(&error))?
+        };
         let output_names = session.outputs().iter().map(|output| output.name().to_owned()).collect();
         Ok(Box::new(RuntimeSession { session, output_names }))
+    }
+}
+
+/// A model that is too large for one message, as files that the library maps into memory; they are gone when this is
+/// dropped, and stay with those who have mapped them.
+struct Files {
+    folder: PathBuf,
+    model: PathBuf,
+}
+
+impl Files {
+    /// Writes into the folder for temporary files: that of the attempt, in an attempt.
+    fn write(model: &Model) -> Result<Self, EngineError> {
+        let cannot = |error: std::io::Error| EngineError::Load {
+            engine: NAME,
+            message: format!("its files cannot be written: {error}"),
+        };
+        let folder = std::env::temp_dir().join(format!("model-{}", uuid::Uuid::now_v7().simple()));
+        std::fs::create_dir(&folder).map_err(cannot)?;
+        let mut files = Self { model: PathBuf::new(), folder };
+        files.model = Apart::new(&model.proto).and_then(|apart| apart.write_files(&files.folder)).map_err(cannot)?;
+        Ok(files)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // What cannot be removed now goes with the attempt's folder.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use half::f16;
+use prost::Message as _;
 use tract_onnx::prelude::{
     Datum, DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, IntoRunnable as _,
     IntoTValue as _, TVec, Tensor as TractTensor, TractResult, TypedRunnableModel,
@@ -17,6 +18,7 @@ use tract_onnx::prelude::{
 use super::{Engine, EngineError, Session, SessionOptions};
 use crate::onnx::dtype::DataType;
 use crate::onnx::model::Model;
+use crate::onnx::storage::LARGEST_MESSAGE;
 use crate::onnx::tensor::Tensor;
 
 /// Name in reports and errors.
@@ -46,6 +48,10 @@ impl Engine for Tract {
 
     /// Reads the graph. Whether tract can run it shows at the first run, which brings the shapes.
     fn load(&self, model: &Model, _: &SessionOptions) -> Result<Box<dyn Session>, EngineError> {
+        if model.proto.encoded_len() as u64 > LARGEST_MESSAGE {
+            let message = "it is given no models of more than 2 GiB, of which it would keep several copies".to_owned();
+            return Err(EngineError::Load { engine: NAME, message });
+        }
         let bytes = model.to_bytes();
         let graph = guarded(|| {
             // Declared shapes of inner values and outputs are claims of the exporter and often stale.

@@ -102,11 +102,15 @@ pub struct ModelUploadQuery {
 pub struct ModelForm {
     /// The ONNX file.
     file: File,
+    /// A file with external data; as many such parts as the model names files, each with the very file name that the model
+    /// gives as `location`. The parts' own names do not matter.
+    data: Option<File>,
 }
 
 /// Upload a model
 ///
-/// The body is the ONNX file itself, or a form with the file in `file`. The model is looked into before it is taken; what
+/// The body is the ONNX file itself, an archive of a model as the service gives it out, or a form with the model in `file` and
+/// its external data in further parts, under the file names that the model gives. What came in several files is kept as one. The model is looked into before it is taken; what
 /// is unsound is refused with the place in `place`. Content that is there already is stored once.
 #[utoipa::path(
     post, path = "/v1/models", tag = "models",
@@ -127,13 +131,20 @@ async fn create_model(
     let _place = state.upload_place().await?;
     let received = upload::receive(&state.objects, Rules::model(&state.settings), request).await?;
     let name = upload::name(query.name, &received, "model")?;
-    let asked = fingerprint("create_model", &[name.as_bytes(), received.file.blob().sha256.as_bytes()]);
+    let data = received.data.iter().flat_map(|(name, file)| [name.as_bytes(), file.blob().sha256.as_bytes()]);
+    let asked: Vec<&[u8]> = [name.as_bytes(), received.file.blob().sha256.as_bytes()].into_iter().chain(data).collect();
+    let asked = fingerprint("create_model", &asked);
     let held = match key.take(&state, tenant, &asked).await? {
         Turn::CarryOut(held) => held,
         Turn::Answered(response) => return Ok(response),
     };
-    let summary = state.launcher.inspect_model(received.file.path(), state.settings.model_limits).await?;
-    publish(state, tenant, held, name, received.file, summary).await
+    let data = received.data.iter().map(|(name, file)| (name.clone(), file.path().to_owned())).collect();
+    let found = state.launcher.inspect_model(received.file.path(), data, state.settings.model_limits).await?;
+    let file = match found.rewritten() {
+        Some(path) => state.objects.spool_file(&path).await?,
+        None => received.file,
+    };
+    publish(state, tenant, held, name, file, found.summary).await
 }
 
 impl Found for ModelSummary {

@@ -43,7 +43,7 @@ problem_sets! {
     EventProblems: NotFound, NotAcceptable;
     /// Of model uploads.
     ModelUploadProblems: InvalidBody, UploadTimedOut, IdempotencyKeyInFlight, IdempotencyKeyReused, BodyTooLarge,
-        UnsupportedMediaType, InvalidModel, Unsupported, InspectionFailed, StorageFull;
+        UnsupportedMediaType, InvalidModel, ExternalData, Unsupported, InspectionFailed, StorageFull;
     /// Of dataset uploads.
     DatasetUploadProblems: InvalidBody, UploadTimedOut, IdempotencyKeyInFlight, IdempotencyKeyReused, BodyTooLarge,
         UnsupportedMediaType, InvalidRequest, InvalidDataset, Unsupported, InspectionFailed, StorageFull;

@@ -1,6 +1,7 @@
 //! Receives an upload: body to spool file, hashed on the way, never held in memory. Knows of sizes, times and forms; what
 //! the bytes mean is found out by an inspecting child.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,11 +18,15 @@ use super::extract::{HAS_NUL, media_type, nul_in};
 use super::metered::{Gauge, Metered, Pace};
 use super::problem::{Problem, ProblemCode, ProblemItem};
 use super::state::HttpSettings;
+use crate::onnx::storage::external::is_flat;
 use crate::store::object::Objects;
 use crate::store::spool::{SpoolWriter, Spooled};
 
 /// Longest form field beside the file.
 const FIELD_BYTES: usize = 64 << 10;
+/// Data files that may come with a model. Exporters write one, or one a tensor of models too large for that to matter;
+/// each is an open file until the upload is done.
+const DATA_FILES: usize = 256;
 /// Longest name of a model or dataset, in characters.
 pub const LONGEST_NAME: usize = 200;
 
@@ -34,10 +39,12 @@ pub struct File(Vec<u8>);
 /// What an upload may consist of.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Largest file.
+    /// Largest file, data files included.
     pub file_bytes: u64,
     /// Form fields that may stand beside `file`.
     pub fields: &'static [&'static str],
+    /// Data files that may come with the file, each a part of the form under its own file name.
+    pub data_files: usize,
     /// Longest silence.
     pub idle_time: Duration,
     /// Least pace.
@@ -52,6 +59,7 @@ impl Rules {
         Self {
             file_bytes: settings.model_bytes,
             fields: &[],
+            data_files: DATA_FILES,
             idle_time: settings.upload_idle_time,
             pace: settings.upload_pace,
             time: settings.upload_time,
@@ -60,7 +68,7 @@ impl Rules {
 
     /// The rules of datasets.
     pub fn dataset(settings: &HttpSettings) -> Self {
-        Self { file_bytes: settings.dataset_bytes, fields: &["preprocess"], ..Self::model(settings) }
+        Self { file_bytes: settings.dataset_bytes, fields: &["preprocess"], data_files: 0, ..Self::model(settings) }
     }
 }
 
@@ -72,6 +80,8 @@ pub struct Received {
     pub file_name: Option<String>,
     /// The other fields of a form.
     pub fields: Vec<(String, Bytes)>,
+    /// Data files that a form brought beside the file, by name.
+    pub data: BTreeMap<String, Spooled>,
 }
 
 /// Receives a raw body or a form.
@@ -102,7 +112,7 @@ async fn receive_metered(
             if declared.is_some_and(|size| size != file.blob().size_bytes) {
                 return Err(Problem::new(ProblemCode::InvalidBody, "The body ended before its `Content-Length`."));
             }
-            Ok(Received { file, file_name: None, fields: Vec::new() })
+            Ok(Received { file, file_name: None, fields: Vec::new(), data: BTreeMap::new() })
         }
         Some("multipart/form-data") => {
             let form = Multipart::from_request(request, &())
@@ -130,15 +140,27 @@ async fn receive_form(
     let mut file = None;
     let mut file_name = None;
     let mut fields: Vec<(String, Bytes)> = Vec::new();
+    let mut data = BTreeMap::new();
+    let mut room = rules.file_bytes;
+    let most = |error| too_large_whole(error, rules.file_bytes);
     while let Some(field) = clock.wait(form.next_field()).await?.map_err(|error| broken_form(&error))? {
         gauge.taken();
         let name = field.name().unwrap_or_default().to_owned();
         if name == "file" && file.is_none() {
             file_name = field.file_name().map(str::to_owned);
-            let spooled = spool(objects, rules.file_bytes, clock, gauge, field, |error| broken_form(&error)).await?;
+            let spooled = spool(objects, room, clock, gauge, field, |error| broken_form(&error)).await.map_err(most)?;
+            room -= spooled.blob().size_bytes;
             file = Some(spooled);
         } else if rules.fields.contains(&name.as_str()) && !fields.iter().any(|(known, _)| *known == name) {
             fields.push((name, small_field(clock, gauge, field).await?));
+        } else if let Some(own) = field.file_name()
+            && name != "file"
+            && data.len() < rules.data_files
+        {
+            let name = data_name(own, &data)?;
+            let spooled = spool(objects, room, clock, gauge, field, |error| broken_form(&error)).await.map_err(most)?;
+            room -= spooled.blob().size_bytes;
+            data.insert(name, spooled);
         } else {
             let known = rules.fields.iter().fold("`file`".to_owned(), |list, field| format!("{list}, `{field}`"));
             let detail = format!("The form has a field `{name}` too many; it takes {known}, each once.");
@@ -146,7 +168,24 @@ async fn receive_form(
         }
     }
     let file = file.ok_or_else(|| Problem::new(ProblemCode::InvalidBody, "The form has no field `file`."))?;
-    Ok(Received { file, file_name, fields })
+    Ok(Received { file, file_name, fields, data })
+}
+
+/// The name of a data file, which is compared with what the model says and never used as a path.
+fn data_name(name: &str, known: &BTreeMap<String, Spooled>) -> Result<String, Problem> {
+    let wrong = |detail: String| Err(Problem::new(ProblemCode::ExternalData, detail).at(Some(name.to_owned())));
+    if !is_flat(name) {
+        return wrong(format!("`{name}` is not the name of a file beside the model; send it under its name alone."));
+    }
+    if known.contains_key(name) {
+        return wrong(format!("The form has two data files named `{name}`."));
+    }
+    Ok(name.to_owned())
+}
+
+/// Of a part that is too large for the room that others left, the whole room is told.
+fn too_large_whole(problem: Problem, most_bytes: u64) -> Problem {
+    if problem.code() == ProblemCode::BodyTooLarge { too_large(most_bytes) } else { problem }
 }
 
 async fn small_field(clock: Clock, gauge: &Gauge, mut field: Field<'_>) -> Result<Bytes, Problem> {

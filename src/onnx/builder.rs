@@ -172,14 +172,12 @@ impl GraphBuilder {
                 .into_iter()
                 .map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }),
         );
-        Model {
-            proto: ModelProto {
-                ir_version: Some(8.max((opset - 8).min(10))),
-                producer_name: Some("secateur".into()),
-                opset_import,
-                graph: Some(self.graph),
-                ..ModelProto::default()
-            },
-        }
+        Model::new(ModelProto {
+            ir_version: Some(8.max((opset - 8).min(10))),
+            producer_name: Some("secateur".into()),
+            opset_import,
+            graph: Some(self.graph),
+            ..ModelProto::default()
+        })
     }
 }

@@ -38,7 +38,14 @@ pub enum Unsound {
     Tensor { tensor: String, reason: TensorError },
     #[error("the tensor `{tensor}` has {elements} elements, more than the {limit} that are allowed")]
     TensorTooLarge { tensor: String, elements: u128, limit: u64 },
-    #[error("the elements of the tensor `{tensor}` lie in an external file; external data is not supported yet")]
+    #[error("the sparse tensor `{tensor}` is broken: {reason}")]
+    Sparse { tensor: String, reason: String },
+    #[error("the sparse tensors up to `{tensor}` take more than {limit} bytes when they are written out")]
+    SparseTooLarge { tensor: String, limit: u64 },
+    #[error(
+        "the elements of the tensor `{tensor}` lie in an external file; send that file with the model, as a further part of \
+         the form"
+    )]
     ExternalData { tensor: String },
     #[error("axis {axis} of `{value}` is declared with the size {size}")]
     NegativeSize { value: String, axis: usize, size: i64 },
@@ -56,9 +63,11 @@ impl Unsound {
             Self::DuplicateInitializer { name } => Some(name),
             Self::Cycle { nodes } => nodes.first().map(String::as_str),
             Self::RecursiveFunction { function } => Some(function),
-            Self::Tensor { tensor, .. } | Self::TensorTooLarge { tensor, .. } | Self::ExternalData { tensor } => {
-                Some(tensor)
-            }
+            Self::Tensor { tensor, .. }
+            | Self::TensorTooLarge { tensor, .. }
+            | Self::Sparse { tensor, .. }
+            | Self::SparseTooLarge { tensor, .. }
+            | Self::ExternalData { tensor } => Some(tensor),
         }
     }
 }
@@ -66,7 +75,7 @@ impl Unsound {
 impl From<Unsound> for Failure {
     fn from(unsound: Unsound) -> Self {
         let code = match unsound {
-            Unsound::ExternalData { .. } => FailureCode::Unsupported,
+            Unsound::ExternalData { .. } => FailureCode::ExternalData,
             _ => FailureCode::InvalidModel,
         };
         let failure = Self::new(code, unsound.to_string());

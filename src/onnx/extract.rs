@@ -56,7 +56,7 @@ pub fn extract(model: &Model, given: &[Border], wanted: &[Border]) -> Model {
         graph: Some(graph),
         ..ModelProto::default()
     };
-    Model { proto }
+    Model::new(proto)
 }
 
 fn declaration(border: &Border) -> ValueInfoProto {

@@ -20,5 +20,6 @@ pub mod proto;
 pub mod raise;
 pub mod schema;
 pub mod shape;
+pub mod storage;
 pub mod summary;
 pub mod tensor;

@@ -164,6 +164,7 @@ pub fn io_failure(what: &str, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Failure::new(FailureCode::StorageFull, format!("no room for {what}: {error}"))
         }
+        io::ErrorKind::Unsupported => Failure::new(FailureCode::Unsupported, format!("{what}: {error}")),
         _ => Failure::new(FailureCode::Internal, format!("{what}: {error}")),
     }
 }

@@ -1,26 +1,46 @@
 //! Looking into an upload: what the service must know before it keeps it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::checkpoint::io_failure;
 use crate::cost;
 use crate::data;
 use crate::onnx::mapped;
 use crate::onnx::model::Model;
+use crate::onnx::storage::external::Files;
+use crate::onnx::storage::{LARGEST_MESSAGE, archive};
 use crate::onnx::{shape, summary};
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::summary::{DatasetSummary, ModelSummary};
 
-/// Looks into an uploaded model.
+/// Looks into an uploaded model with the data files that came with it, by name.
 ///
-/// Errors: `invalid_model` with the place where it is unsound.
-pub fn inspect_model(file: &Path, limits: &ModelLimits) -> Result<ModelSummary, Failure> {
-    let bytes = File::open(file)
-        .and_then(|file| mapped::map(&file))
-        .map_err(|error| Failure::new(FailureCode::Internal, format!("the upload cannot be read: {error}")))?;
-    let (model, notes) = Model::import(bytes, limits)?;
+/// What came in several files, in an archive, or as a message larger than its readers take is written to `rewritten` as the
+/// one file that the service keeps; nothing is written otherwise.
+///
+/// Errors: `invalid_model` with the place where it is unsound, `external_data` with the tensor or file that does not fit.
+pub fn inspect_model(
+    file: &Path,
+    data: &BTreeMap<String, PathBuf>,
+    rewritten: &Path,
+    limits: &ModelLimits,
+) -> Result<ModelSummary, Failure> {
+    let map = |file: &Path| {
+        File::open(file)
+            .and_then(|file| mapped::map(&file))
+            .map_err(|error| Failure::new(FailureCode::Internal, format!("the upload cannot be read: {error}")))
+    };
+    let bytes = map(file)?;
+    let files = data.iter().map(|(name, path)| Ok((name.clone(), map(path)?))).collect::<Result<Files, Failure>>()?;
+    let one_file = data.is_empty() && !archive::is_archive(&bytes) && bytes.len() as u64 <= LARGEST_MESSAGE;
+    let (model, notes) = Model::import(bytes, files, limits)?;
+    if !one_file {
+        model.save(rewritten).map_err(|error| io_failure("the model as one file", &error))?;
+    }
     let mut summary = summarize(&model);
     summary.notes.splice(0..0, notes);
     Ok(summary)

@@ -23,6 +23,9 @@ use super::preprocess::Preprocess;
 use super::report::Certificate;
 use super::summary::{DatasetSummary, Inspection, ModelSummary};
 
+/// The file in a scratch directory that a look into an uploaded model leaves where the upload was not one plain file.
+pub const REWRITTEN_MODEL: &str = "model.onnx";
+
 /// `job.json`: all that an attempt knows. No credentials, no addresses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptJob {
@@ -41,8 +44,9 @@ pub struct AttemptJob {
 pub enum Task {
     /// Run a job.
     Run(Box<RunTask>),
-    /// Look into an uploaded model; paths are relative to the scratch directory or absolute.
-    InspectModel { file: PathBuf, limits: ModelLimits },
+    /// Look into an uploaded model with its data files by name; paths are relative to the scratch directory or absolute.
+    /// Where it has to be kept in another form, that lies in [`REWRITTEN_MODEL`] afterwards.
+    InspectModel { file: PathBuf, data: BTreeMap<String, PathBuf>, limits: ModelLimits },
     /// Look into an uploaded dataset.
     InspectDataset { file: PathBuf, preprocess: Option<Preprocess>, limits: DatasetLimits },
 }
@@ -110,11 +114,20 @@ pub struct ModelLimits {
     pub tensor_elements: u64,
     /// Bytes of all strings and names together.
     pub string_bytes: u64,
+    /// Bytes that sparse tensors may take together once they are written out.
+    pub sparse_bytes: u64,
 }
 
 impl Default for ModelLimits {
     fn default() -> Self {
-        Self { nodes: 200_000, initializers: 200_000, nesting: 48, tensor_elements: 1 << 32, string_bytes: 64 << 20 }
+        Self {
+            nodes: 200_000,
+            initializers: 200_000,
+            nesting: 48,
+            tensor_elements: 1 << 32,
+            string_bytes: 64 << 20,
+            sparse_bytes: 1 << 30,
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 pub enum FailureCode {
     /// The uploaded model is not sound: not protobuf, no graph, dangling inputs, cycles, sizes that do not match.
     InvalidModel,
+    /// Data files beside the uploaded model and what it says of them do not fit: a file is missing, unused or too short, or
+    /// a name is not that of a file beside it.
+    ExternalData,
     /// The uploaded dataset cannot be read.
     InvalidDataset,
     /// The job's spec cannot be carried out on this model and dataset.
@@ -70,6 +73,7 @@ impl FailureCode {
             Self::WorkerLost => Disposition::Resume,
             Self::Cancelled => Disposition::Cancel,
             Self::InvalidModel
+            | Self::ExternalData
             | Self::InvalidDataset
             | Self::InvalidSpec
             | Self::DatasetMismatch
@@ -91,6 +95,7 @@ impl FailureCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidModel => "invalid_model",
+            Self::ExternalData => "external_data",
             Self::InvalidDataset => "invalid_dataset",
             Self::InvalidSpec => "invalid_spec",
             Self::DatasetMismatch => "dataset_mismatch",

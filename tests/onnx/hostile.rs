@@ -3,6 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -286,8 +287,8 @@ fn each_defect_is_refused_with_its_reason_and_place() {
                     value: Some("../../etc/passwd".into()),
                 });
             }),
-            FailureCode::Unsupported,
-            "external data is not supported yet",
+            FailureCode::ExternalData,
+            "send that file with the model",
             Some("w"),
         ),
         (
@@ -325,7 +326,8 @@ fn each_defect_is_refused_with_its_reason_and_place() {
 fn a_graph_out_of_order_is_sorted_and_says_so() {
     let mut model = small();
     model.graph_proto_mut().node.reverse();
-    let (sorted, notes) = Model::import(Bytes::from(model.to_bytes()), &ModelLimits::default()).unwrap();
+    let (sorted, notes) =
+        Model::import(Bytes::from(model.to_bytes()), BTreeMap::new(), &ModelLimits::default()).unwrap();
     assert_eq!(notes.len(), 1);
     assert!(infer(&sorted).unknown().is_empty());
 }

@@ -13,4 +13,5 @@ mod published;
 mod raise;
 mod round_trip;
 mod shapes;
+mod storage;
 mod wire;

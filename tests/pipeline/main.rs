@@ -4,6 +4,7 @@
 
 mod digits;
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use digits::{Digits, Interruptions};
@@ -115,7 +116,13 @@ fn a_file_that_is_no_model_is_refused_with_its_code() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("upload");
     fs::write(&file, b"not a model at all").unwrap();
-    let failure = secateur::pipeline::inspect_model(&file, &ModelLimits::default()).unwrap_err();
+    let failure = secateur::pipeline::inspect_model(
+        &file,
+        &BTreeMap::new(),
+        &scratch.path().join("kept"),
+        &ModelLimits::default(),
+    )
+    .unwrap_err();
     assert_eq!(failure.code, FailureCode::InvalidModel, "{failure}");
 }
 

@@ -1,6 +1,7 @@
 //! The attempt process and its launcher: real processes, real signals. Where a test needs a process that lives, crashes
 //! or fills memory on command, a shell script stands in for the program: the launcher cannot tell.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,11 @@ impl World {
             concurrent_inspections: 1,
         };
         let scratch = root.attempt(Uuid::now_v7(), 1).unwrap();
-        let task = Task::InspectModel { file: "inputs/model.onnx".into(), limits: ModelLimits::default() };
+        let task = Task::InspectModel {
+            file: "inputs/model.onnx".into(),
+            data: BTreeMap::new(),
+            limits: ModelLimits::default(),
+        };
         let job = AttemptJob { task, limits: LIMITS, threads: 1, log_fields: std::collections::BTreeMap::new() };
         Self { launcher: Launcher::new(settings, root).unwrap(), _folder: folder, scratch, job }
     }
@@ -215,7 +220,7 @@ async fn what_is_no_model_is_refused_by_the_real_child() {
     let world = World::real();
     let file = world.scratch.path().join("upload");
     fs::write(&file, "this is not a model").unwrap();
-    let failure = world.launcher.inspect_model(&file, ModelLimits::default()).await.unwrap_err();
+    let failure = world.launcher.inspect_model(&file, BTreeMap::new(), ModelLimits::default()).await.unwrap_err();
     assert_eq!(failure.code, FailureCode::InvalidModel, "{failure}");
 }
 

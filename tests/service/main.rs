@@ -8,6 +8,7 @@
 mod analyze;
 mod attempt;
 mod ci_script;
+mod external;
 mod http;
 mod kills;
 #[path = "../published/mod.rs"]

@@ -77,6 +77,9 @@ problem_codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     /// The uploaded model is not sound; `place` names the node or tensor.
     InvalidModel = "invalid_model", UNPROCESSABLE_ENTITY, "The model is not sound";
+    /// The data files beside an uploaded model do not fit it: missing, unused, there twice, too short, or with a name that
+    /// is not that of a file beside the model; `place` names the tensor or file.
+    ExternalData = "external_data", UNPROCESSABLE_ENTITY, "Model and data files do not fit together";
     /// The uploaded dataset cannot be read; `place` names the entry.
     InvalidDataset = "invalid_dataset", UNPROCESSABLE_ENTITY, "The dataset cannot be read";
     /// The spec cannot be carried out on this model; `errors` points to the field.

@@ -152,7 +152,7 @@ impl Problem {
         self
     }
 
-    fn at(mut self, place: Option<String>) -> Self {
+    pub fn at(mut self, place: Option<String>) -> Self {
         self.0.place = place;
         self
     }

@@ -10,6 +10,7 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let code = match failure.code {
             FailureCode::InvalidModel => ProblemCode::InvalidModel,
+            FailureCode::ExternalData => ProblemCode::ExternalData,
             FailureCode::InvalidDataset => ProblemCode::InvalidDataset,
             FailureCode::InvalidSpec => ProblemCode::InvalidSpec,
             FailureCode::DatasetMismatch => ProblemCode::DatasetMismatch,
