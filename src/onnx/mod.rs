@@ -5,6 +5,7 @@
 
 pub mod attribute;
 pub mod batch;
+pub mod bodies;
 pub mod builder;
 pub mod check;
 pub mod dtype;

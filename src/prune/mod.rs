@@ -40,6 +40,7 @@ pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, Te
 use crate::cost;
 use crate::cost::inputs::Feeds;
 use crate::data::Calibration;
+use crate::onnx::bodies;
 use crate::onnx::graph::Graph;
 use crate::onnx::inline;
 use crate::onnx::model::Model;
@@ -191,15 +192,29 @@ impl Run<'_> {
         })
     }
 
+    /// The cut, made with the graphs of If, Loop and Scan nodes laid out where they can be.
     fn structured(&self) -> Result<Pruned, PruneError> {
+        let Some(laid_out) = bodies::lay_out(self.model) else { return self.structured_in(self) };
+        let (graph, inferred) = (laid_out.graph(), crate::onnx::shape::infer(&laid_out));
+        let mut pruned = self.structured_in(&Run { model: &laid_out, graph: &graph, inferred: &inferred, ..*self })?;
+        pruned.findings.push(
+            "graphs inside of nodes were cut with what is around them; the plan counts their nodes where they stand, before \
+             the node that holds them"
+                .to_owned(),
+        );
+        Ok(pruned)
+    }
+
+    /// The cut of a model that stands for this one, with its bodies laid out or as it is.
+    fn structured_in(&self, run: &Run<'_>) -> Result<Pruned, PruneError> {
         let evidence = self.evidence();
-        let cut = structured::cut(self.model, self.graph, self.inferred, self.spec, evidence.as_ref())?;
+        let cut = structured::cut(run.model, run.graph, run.inferred, self.spec, evidence.as_ref())?;
         let certificate = if self.spec.dry_run {
             None
         } else {
             (self.entered)(Stage::Certifying);
-            let tailor = surgery::Tailor::new(self.model, self.graph, self.inferred, &cut.coupling, &cut.selection);
-            Some(self.subject(&cut.model).masked_equivalence(&tailor, &cut.plan)?)
+            let tailor = surgery::Tailor::new(run.model, run.graph, run.inferred, &cut.coupling, &cut.selection);
+            Some(run.subject(&cut.model).masked_equivalence(&tailor, &cut.plan)?)
         };
         let mut findings = Vec::new();
         if certificate.as_ref().is_some_and(|certificate| certificate.vacuous_on_own_weights) {
@@ -208,6 +223,7 @@ impl Run<'_> {
                     .to_owned(),
             );
         }
+        let folded = bodies::fold(&cut.model).into_owned();
         let size_before = cost::size(self.model, &self.spec.example_shapes);
         let report = PruneReport {
             method: self.spec.method.name().into(),
@@ -216,10 +232,10 @@ impl Run<'_> {
             groups: cut.groups(),
             blocks: Vec::new(),
             layers: Vec::new(),
-            coverage_parameters: cut.coverage(self.graph, size_before.parameters),
+            coverage_parameters: cut.coverage(run.graph, size_before.parameters),
             frozen: cut.coupling.frozen.clone(),
             size_before,
-            size_after: cost::size(&cut.model, &self.spec.example_shapes),
+            size_after: cost::size(&folded, &self.spec.example_shapes),
             dry_run: self.spec.dry_run,
             certificate,
             recovery: Vec::new(),
@@ -228,7 +244,7 @@ impl Run<'_> {
             output_error: None,
             notes: cut.notes,
         };
-        Ok(Pruned { model: cut.model, plan: Some(cut.plan), report, findings })
+        Ok(Pruned { model: folded, plan: Some(cut.plan), report, findings })
     }
 
     /// The certificate of a model whose function was changed by design, and how far its outputs are from the original's;

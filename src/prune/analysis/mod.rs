@@ -21,6 +21,7 @@ use super::names::Excluded;
 use super::{PruneError, structured};
 use crate::cost::{self, OpenSizes};
 use crate::data::Samples;
+use crate::onnx::bodies;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
@@ -53,11 +54,14 @@ pub fn analyze(
     samples: Option<Samples<'_>>,
     threads: usize,
 ) -> Result<Analysis, PruneError> {
+    let whole = model;
+    let laid_out = bodies::lay_out(model);
+    let model = laid_out.as_ref().unwrap_or(whole);
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
     let (coupling, mut notes) = couple(model, &graph, &inferred, spec)?;
     let open = OpenSizes::new(model, &inferred, &spec.example_shapes);
-    let size = cost::size(model, &spec.example_shapes);
+    let size = cost::size(whole, &spec.example_shapes);
     let carried = Carried::new(&graph, &inferred, &coupling, &open);
 
     let mut wanted = vec![false; coupling.leaves.len()];
@@ -70,8 +74,17 @@ pub fn analyze(
     let mut groups: Vec<AnalyzedGroup> = coupling.groups.iter().zip(contributions).map(|of| subject.free(of)).collect();
     let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
     let ends = Ends::new(&graph, &coupling, &slices);
-    let observed =
-        Activations { model, graph: &graph, inferred: &inferred, coupling: &coupling, slices: &slices, names: &names };
+    // What is inside of bodies cannot be observed.
+    let outside = laid_out.as_ref().map(|_| crate::onnx::shape::infer(whole));
+    let seen = outside.as_ref().unwrap_or(&inferred);
+    let observed = Activations {
+        model: whole,
+        graph: &graph,
+        inferred: seen,
+        coupling: &coupling,
+        slices: &slices,
+        names: &names,
+    };
     let activations = samples.map(|samples| observed.observe(samples, threads)).transpose()?;
     let low_contribution = low_contribution(&groups);
     groups.extend(coupling.frozen_groups.iter().map(|group| subject.frozen(group)));

@@ -2,6 +2,7 @@
 
 mod allocated;
 mod analyzed;
+mod bodies;
 mod channels;
 mod depth;
 mod differentiated;

@@ -5,6 +5,7 @@
 
 use crate::cost::inputs::Feeds;
 use crate::engine::{Engine, EngineError, Optimization, Session, SessionOptions, onnx_runtime, tract};
+use crate::onnx::bodies;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 use crate::spec::report::CertificateCheck;
@@ -86,7 +87,7 @@ pub fn run<'f>(
     threads: usize,
 ) -> Result<Ran, EngineError> {
     let options = SessionOptions { optimization: Optimization::Basic, ..SessionOptions::with_threads(threads) };
-    let mut session = judge.engine.load(model, &options)?;
+    let mut session = judge.engine.load(&bodies::fold(model), &options)?;
     let outputs = feeds.into_iter().map(|feeds| run_once(session.as_mut(), feeds)).collect::<Result<_, _>>()?;
     Ok(Ran { names: session.output_names().to_vec(), outputs })
 }

@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 
+use crate::onnx::bodies;
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::proto::{NodeProto, TensorType, TypeProto, TypeValue, ValueInfoProto};
@@ -79,7 +80,8 @@ impl Tails {
             }
             for name in inputs.filter(|name| !jumping.contains(name)) {
                 let Some(dtype) = inferred.dtype(name).filter(|dtype| dtype.is_float()) else { continue };
-                let computed = graph.producer(name).is_some_and(|(node, _)| !graph.node(node).is("Constant"));
+                let is_outside = |node: &NodeProto| !node.is("Constant") && !bodies::is_inside(node);
+                let computed = graph.producer(name).is_some_and(|(node, _)| is_outside(graph.node(node)));
                 let seen = graph.is_output(name) || tails.observed.iter().any(|info| info.name() == name);
                 if computed && !seen && may(name) {
                     tails.observed.push(declaration(name, dtype.number()));

@@ -14,7 +14,7 @@ fn body<'a>(call: &Call<'a>, name: &str) -> Result<&'a GraphProto, String> {
 }
 
 /// What holds of both: equal sizes stay, others are opaque; ranks that differ are unknown.
-fn merged(call: &Call, output: usize, a: &Fact, b: &Fact) -> Fact {
+pub(super) fn merged(call: &Call, output: usize, a: &Fact, b: &Fact) -> Fact {
     let dtype = if a.dtype == b.dtype { a.dtype } else { None };
     let dims = match (&a.dims, &b.dims) {
         (Some(left), Some(right)) if left.len() == right.len() => {

@@ -12,6 +12,7 @@ mod elementwise;
 mod fused;
 mod index;
 mod join;
+mod laid_out;
 mod layout;
 mod matmul;
 mod normalize;
@@ -48,6 +49,7 @@ const FAMILIES: &[&[Family]] = &[
     fused::FAMILIES,
     index::FAMILIES,
     join::FAMILIES,
+    laid_out::FAMILIES,
     layout::FAMILIES,
     matmul::FAMILIES,
     normalize::FAMILIES,

@@ -2,6 +2,7 @@
 //! freezes what it touches.
 
 mod attention;
+mod bodies;
 mod contraction;
 mod einsum;
 mod elementwise;
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::site::{Ruling, Site};
+use crate::onnx::bodies::DOMAIN;
 
 /// States the relations of one node.
 pub type Rule = fn(&mut Site<'_, '_>) -> Ruling;
@@ -49,6 +51,7 @@ const FAMILIES: &[(&str, &[(&str, Rule)])] = &[
     ("", reshaping::RULES),
     ("", shape::RULES),
     (MICROSOFT, attention::FUSED),
+    (DOMAIN, bodies::RULES),
     (MICROSOFT, fused::RULES),
 ];
 
@@ -66,6 +69,9 @@ pub fn apply(site: &mut Site<'_, '_>) {
     let node = site.node();
     let ruling = match RULES.get(&(node.operator_domain(), node.op_type())) {
         Some(rule) => rule(site),
+        None if node.subgraphs().next().is_some() => {
+            Err("the shapes in its graphs are not known, differ or change from turn to turn".into())
+        }
         None => Err(format!("there is no coupling rule for {}", node.op_type()).into()),
     };
     match ruling {

@@ -1,0 +1,260 @@
+//! Weights and channels in the graphs of If, Loop and Scan nodes.
+
+use super::*;
+use crate::onnx::builder::value_info;
+use crate::onnx::graph::Graph;
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
+
+fn float(name: &str) -> crate::onnx::proto::ValueInfoProto {
+    value_info(name, DataType::Float, &[])
+}
+
+/// Declarations of bodies say nothing of sizes here.
+fn unsized_body(mut graph: GraphProto) -> GraphProto {
+    use crate::onnx::proto::TypeValue;
+    for info in graph.input.iter_mut().chain(&mut graph.output) {
+        let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        if let Some(TypeValue::Tensor(tensor)) = kind
+            && tensor.elem_type == Some(1)
+        {
+            tensor.shape = None;
+        }
+    }
+    graph
+}
+
+fn op(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op_type.to_owned()),
+        input: inputs.iter().map(|name| (*name).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    }
+}
+
+fn body(attribute: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto {
+        name: Some(attribute.to_owned()),
+        r#type: Some(5),
+        g: Some(unsized_body(graph)),
+        ..AttributeProto::default()
+    }
+}
+
+impl Net {
+    /// Adds a node with graphs.
+    fn with_bodies(&mut self, node: NodeProto, bodies: Vec<AttributeProto>) {
+        let mut graph = std::mem::replace(&mut self.b, GraphBuilder::new("net")).into_graph();
+        graph.node.push(NodeProto { attribute: [node.attribute.clone(), bodies].concat(), ..node });
+        self.b = GraphBuilder::from_graph(graph);
+    }
+
+    /// Whether the first element of the input is above zero.
+    fn condition(&mut self, x: &str) -> String {
+        let (start, end, axes) = (self.numbers(&[0]), self.numbers(&[1]), self.numbers(&[0]));
+        let first = self.node("ReduceMax", &[x], &[("axes", ints(&[1])), ("keepdims", Attribute::Int(0))]);
+        let first = self.node("Slice", &[&first, &start, &end, &axes], &[]);
+        let first = self.node("Squeeze", &[&first, &axes], &[]);
+        let zero = self.b.constant(&Tensor::from_f32(&[], &[0.0]));
+        self.node("Greater", &[&first, &zero], &[])
+    }
+
+    fn in_body(&mut self, graph: &mut GraphProto, name: &str, shape: &[usize]) {
+        let tensor = self.random(shape);
+        graph.initializer.push(tensor.to_proto(name));
+    }
+}
+
+/// The node with graphs of a model, and the initializers of one of them by name.
+fn body_shape(pruned: &Pruned, op_type: &str, attribute: &str, name: &str) -> Vec<i64> {
+    let graph: Graph<'_> = pruned.model.graph();
+    let node = graph.proto.node.iter().find(|node| node.is(op_type)).expect("the node");
+    let body = node.find_attribute(attribute).and_then(|attribute| attribute.g.as_ref()).expect("its graph");
+    body.initializer.iter().find(|tensor| tensor.name() == name).expect("the initializer").dims.clone()
+}
+
+/// Branches with a weight of their own each, and one from outside that both use.
+fn branches() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let condition = net.condition(&x);
+    let y = net.dense("a", &x, 4, 8);
+    let shared = net.weight("shared", &[8, 6]);
+    let mut yes = GraphProto { name: Some("yes".into()), output: vec![float("out")], ..GraphProto::default() };
+    net.in_body(&mut yes, "w", &[6, 8]);
+    yes.node = vec![op("MatMul", &[&y, &shared], "t"), op("Relu", &["t"], "u"), op("MatMul", &["u", "w"], "out")];
+    let mut no = GraphProto { name: Some("no".into()), output: vec![float("out")], ..GraphProto::default() };
+    net.in_body(&mut no, "w", &[6, 8]);
+    no.node = vec![op("MatMul", &[&y, &shared], "t"), op("Tanh", &["t"], "u"), op("MatMul", &["u", "w"], "out")];
+    net.with_bodies(op("If", &[&condition], "chosen"), vec![body("then_branch", yes), body("else_branch", no)]);
+    let y = net.dense("b", "chosen", 8, 2);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn branches_are_cut_with_what_they_take_from_outside() {
+    let pruned = certified_on_one(&branches());
+    let (rows, columns) = (shape(&pruned, "a")[0], shape(&pruned, "b")[1]);
+    let inner = shape(&pruned, "shared")[1];
+    assert!(rows < 8 && inner < 6 && columns < 8);
+    assert_eq!(shape(&pruned, "shared"), [rows, inner]);
+    // Sharing does not couple: each branch has hidden channels of its own.
+    for attribute in ["then_branch", "else_branch"] {
+        let name = if attribute == "then_branch" { "w" } else { "w_in1" };
+        let found = body_shape(&pruned, "If", attribute, name);
+        assert!(found[0] < 6 && found[1] == columns, "{attribute}: {found:?}");
+    }
+}
+
+#[test]
+fn the_branch_that_is_always_taken_takes_the_place_of_its_node() {
+    let mut model = branches();
+    let always = Tensor { dtype: DataType::Bool, shape: vec![], data: vec![1].into() };
+    let graph = model.graph_proto_mut();
+    graph.initializer.push(always.to_proto("always"));
+    graph.node.iter_mut().find(|node| node.is("If")).unwrap().input[0] = "always".into();
+    let pruned = certified(&model);
+    assert!(shape(&pruned, "shared")[0] < 8 && pruned.model.graph_proto().node.iter().all(|node| !node.is("If")));
+}
+
+/// A recurrent layer written as a loop: what it carries has hidden units.
+fn turns() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let count = net.b.constant(&Tensor::from_i64(&[], &[3]));
+    let y = net.dense("a", &x, 4, 8);
+    let w = net.weight("w", &[8, 8]);
+    let graph = GraphProto {
+        name: Some("turn".into()),
+        input: vec![
+            value_info("turn", DataType::Int64, &[]),
+            value_info("go_on", DataType::Bool, &[]),
+            float("before"),
+        ],
+        output: vec![value_info("go_on_out", DataType::Bool, &[]), float("after"), float("seen")],
+        node: vec![
+            op("Identity", &["go_on"], "go_on_out"),
+            op("MatMul", &["before", &w], "t"),
+            op("Add", &["t", &y], "u"),
+            op("Tanh", &["u"], "after"),
+            op("Identity", &["after"], "seen"),
+        ],
+        ..GraphProto::default()
+    };
+    let node = NodeProto { output: vec!["last".into(), "all".into()], ..op("Loop", &[&count, "", &y], "last") };
+    net.with_bodies(node, vec![body("body", graph)]);
+    let mean = net.node("ReduceMean", &["all"], &[("axes", ints(&[0])), ("keepdims", Attribute::Int(0))]);
+    let y = net.node("Add", &["last", &mean], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn what_a_loop_carries_is_cut_at_every_turn() {
+    let pruned = certified_on_one(&turns());
+    assert_eq!(shape(&pruned, "a"), [4, 4]);
+    assert_eq!(shape(&pruned, "w"), [4, 4]);
+    assert_eq!(shape(&pruned, "b"), [2, 4]);
+}
+
+#[test]
+fn what_a_scan_slices_is_cut_along_the_other_axes() {
+    let mut net = Net::new();
+    let x = net.input(&[5, 4]);
+    let w = net.weight("w", &[4, 8]);
+    let y = net.node("MatMul", &[&x, &w], &[]);
+    let by_time = net.node("Transpose", &[&y], &[("perm", ints(&[1, 0, 2]))]);
+    let start = net.node("ReduceMean", &[&y], &[("axes", ints(&[1])), ("keepdims", Attribute::Int(0))]);
+    let mut graph = GraphProto {
+        name: Some("step".into()),
+        input: vec![float("h"), float("slice")],
+        output: vec![float("h_after"), float("h_seen")],
+        ..GraphProto::default()
+    };
+    net.in_body(&mut graph, "r", &[8, 8]);
+    graph.node = vec![
+        op("MatMul", &["h", "r"], "t"),
+        op("Add", &["t", "slice"], "u"),
+        op("Tanh", &["u"], "h_after"),
+        op("Identity", &["h_after"], "h_seen"),
+    ];
+    let mut node = NodeProto { output: vec!["last".into(), "all".into()], ..op("Scan", &[&start, &by_time], "last") };
+    node.set_attribute("num_scan_inputs", Attribute::Int(1));
+    net.with_bodies(node, vec![body("body", graph)]);
+    let y = net.node("ReduceMean", &["all"], &[("axes", ints(&[0])), ("keepdims", Attribute::Int(0))]);
+    let y = net.node("Add", &["last", &y], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    assert_eq!(shape(&pruned, "w"), [4, 4]);
+    assert_eq!(body_shape(&pruned, "Scan", "body", "r"), [4, 4]);
+}
+
+#[test]
+fn a_loop_that_carries_something_that_grows_stays_with_the_reason_and_the_rest_is_cut() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let count = net.b.constant(&Tensor::from_i64(&[], &[2]));
+    let y = net.dense("a", &x, 4, 8);
+    let outside = net.weight("w", &[8, 8]);
+    let mut join = op("Concat", &["before", "t"], "after");
+    join.set_attribute("axis", Attribute::Int(0));
+    let graph = GraphProto {
+        name: Some("turn".into()),
+        input: vec![
+            value_info("turn", DataType::Int64, &[]),
+            value_info("go_on", DataType::Bool, &[]),
+            float("before"),
+        ],
+        output: vec![value_info("go_on_out", DataType::Bool, &[]), float("after")],
+        node: vec![op("Identity", &["go_on"], "go_on_out"), op("MatMul", &[&y, &outside], "t"), join],
+        ..GraphProto::default()
+    };
+    net.with_bodies(op("Loop", &[&count, "", &y], "grown"), vec![body("body", graph)]);
+    let y = net.node("ReduceMean", &["grown"], &[("axes", ints(&[0])), ("keepdims", Attribute::Int(1))]);
+    let z = net.dense("c", &x, 4, 8);
+    let outside = net.node("MatMul", &[&z, &outside], &[]);
+    let y = net.node("Add", &[&y, &outside], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    assert_eq!(shape(&pruned, "a"), [8, 4]);
+    assert_eq!(shape(&pruned, "c"), [4, 4]);
+    assert!(reason(&pruned, "a", 0).contains("Loop"), "{}", reason(&pruned, "a", 0));
+}
+
+#[test]
+fn branches_inside_of_a_turn_are_cut_too() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let condition = net.condition(&x);
+    let count = net.b.constant(&Tensor::from_i64(&[], &[2]));
+    let y = net.dense("a", &x, 4, 8);
+    let mut yes = GraphProto { name: Some("yes".into()), output: vec![float("v")], ..GraphProto::default() };
+    net.in_body(&mut yes, "w", &[8, 8]);
+    yes.node = vec![op("MatMul", &["before", "w"], "v")];
+    let no = GraphProto {
+        name: Some("no".into()),
+        output: vec![float("v")],
+        node: vec![op("Identity", &["before"], "v")],
+        ..GraphProto::default()
+    };
+    let inner = NodeProto {
+        attribute: vec![body("then_branch", yes), body("else_branch", no)],
+        ..op("If", &[&condition], "chosen")
+    };
+    let graph = GraphProto {
+        name: Some("turn".into()),
+        input: vec![
+            value_info("turn", DataType::Int64, &[]),
+            value_info("go_on", DataType::Bool, &[]),
+            float("before"),
+        ],
+        output: vec![value_info("go_on_out", DataType::Bool, &[]), float("after")],
+        node: vec![op("Identity", &["go_on"], "go_on_out"), inner, op("Tanh", &["chosen"], "after")],
+        ..GraphProto::default()
+    };
+    net.with_bodies(op("Loop", &[&count, "", &y], "last"), vec![body("body", graph)]);
+    let y = net.dense("b", "last", 8, 2);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    assert_eq!(shape(&pruned, "a"), [4, 4]);
+    assert_eq!(shape(&pruned, "b"), [2, 4]);
+}
