@@ -21,8 +21,10 @@ use super::publish::{Found, Stored, publish};
 use super::responses::{ContentProblems, DeleteProblems, ModelUploadProblems, OneProblems};
 use super::state::AppState;
 use super::upload::{self, File, Rules};
+use crate::onnx::storage::LARGEST_MESSAGE;
 use crate::spec::report::Certificate;
 use crate::spec::summary::ModelSummary;
+use crate::store::blob::BlobRef;
 use crate::store::error::StoreError;
 use crate::store::model::{self, Model, NewModel};
 use crate::store::tenant::TenantId;
@@ -32,7 +34,7 @@ pub fn routes() -> (OpenApiRouter<AppState>, OpenApiRouter<AppState>) {
     let quick = OpenApiRouter::new()
         .routes(routes!(list_models))
         .routes(routes!(get_model, delete_model))
-        .routes(routes!(get_model_content));
+        .merge(download::compressed(OpenApiRouter::new().routes(routes!(get_model_content))));
     (quick, OpenApiRouter::new().routes(routes!(create_model)))
 }
 
@@ -46,6 +48,9 @@ pub struct ModelBody {
     /// SHA-256 of the file.
     pub sha256: String,
     pub size_bytes: u64,
+    /// `application/octet-stream`: one ONNX file; `application/x-tar`: an archive of `model.onnx` and `model.data`, which is
+    /// how a model of more than 2 GiB is kept.
+    pub media_type: &'static str,
     pub created_at: DateTime<Utc>,
     /// The model that it was made from; null for an upload.
     pub parent_id: Option<Uuid>,
@@ -71,11 +76,13 @@ pub struct ModelLinks {
 impl From<Model> for ModelBody {
     fn from(model: Model) -> Self {
         let self_ = format!("/v1/models/{}", model.id);
+        let (media_type, _) = form(&model.blob);
         Self {
             id: model.id,
             name: model.name,
             sha256: model.blob.sha256,
             size_bytes: model.blob.size_bytes,
+            media_type,
             created_at: model.created_at,
             parent_id: model.lineage.map(|lineage| lineage.parent_id),
             job_id: model.lineage.map(|lineage| lineage.job_id),
@@ -84,6 +91,15 @@ impl From<Model> for ModelBody {
             summary: model.summary,
             links: ModelLinks { content: format!("{self_}/content"), self_ },
         }
+    }
+}
+
+/// Media type and ending of a model's file: no message is larger than protobuf's readers take, no archive smaller.
+fn form(blob: &BlobRef) -> (&'static str, &'static str) {
+    if blob.size_bytes > LARGEST_MESSAGE {
+        ("application/x-tar", ".onnx.tar")
+    } else {
+        ("application/octet-stream", ".onnx")
     }
 }
 
@@ -219,8 +235,10 @@ async fn delete_model(
 
 /// Download a model
 ///
-/// The ONNX file. `ETag` is its SHA-256; `Range`, `If-Range` and `If-None-Match` work, so that a broken download can be
-/// taken up again.
+/// The ONNX file, or for a model of more than 2 GiB an archive of `model.onnx` and `model.data`; `media_type` of the model says
+/// which. `ETag` is its SHA-256; `Range`, `If-Range` and `If-None-Match` work, so that a broken download can be taken up
+/// again. With `Accept-Encoding` the whole file comes compressed, under a tag of its own; a range is always one of the plain
+/// file.
 #[utoipa::path(
     get, path = "/v1/models/{id}/content", tag = "models",
     params(
@@ -228,11 +246,13 @@ async fn delete_model(
         ("Range" = Option<String>, Header, description = "One range of bytes", example = "bytes=0-1023"),
         ("If-Range" = Option<String>, Header, description = "`ETag` that the range belongs to"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of what the client has"),
+        ("Accept-Encoding" = Option<String>, Header, description = "`zstd` or `gzip`", example = "zstd"),
     ),
     responses(
-        (status = 200, description = "The whole file", body = File, content_type = "application/octet-stream",
-            headers(("ETag" = String, description = "SHA-256 of the file"), ("Content-Disposition" = String, description = "Name of the file"))),
-        (status = 206, description = "The range", body = File, content_type = "application/octet-stream",
+        (status = 200, description = "The whole file", content((File = "application/octet-stream"), (File = "application/x-tar")),
+            headers(("ETag" = String, description = "SHA-256 of the file, followed by `-zstd` or `-gzip` where it is compressed"),
+                ("Content-Encoding" = String, description = "`zstd` or `gzip`; absent of the plain file"), ("Content-Disposition" = String, description = "Name of the file"))),
+        (status = 206, description = "The range", content((File = "application/octet-stream"), (File = "application/x-tar")),
             headers(("Content-Range" = String, description = "The range and the size of the file"))),
         (status = 304, description = "The client has it"),
         ContentProblems,
@@ -246,7 +266,8 @@ async fn get_model_content(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let model = model::get(&mut *state.connection().await?, tenant, id).await?;
-    let content =
-        Content { sha256: &model.blob.sha256, size_bytes: model.blob.size_bytes, name: &model.name, ending: ".onnx" };
+    let (media_type, ending) = form(&model.blob);
+    let name = model.name.strip_suffix(".onnx").unwrap_or(&model.name);
+    let content = Content { sha256: &model.blob.sha256, size_bytes: model.blob.size_bytes, name, ending, media_type };
     download::respond(&state.objects, &method, &headers, content).await
 }

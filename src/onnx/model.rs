@@ -107,6 +107,16 @@ impl Model {
         self.proto.encode_to_vec()
     }
 
+    /// How many bytes the file would have with every weight dense.
+    pub fn dense_bytes(&self) -> u64 {
+        let message = self.proto.encoded_len() as u64;
+        if message <= LARGEST_MESSAGE {
+            message
+        } else {
+            Apart::new(&self.proto).map_or(message, |a| a.archive_bytes())
+        }
+    }
+
     /// The message as it is kept: initializers that were marked, and are smaller so, in sparse form.
     pub fn stored(&self) -> Cow<'_, ModelProto> {
         sparse::sparsified(&self.proto, &self.sparse).map_or(Cow::Borrowed(&self.proto), Cow::Owned)

@@ -18,6 +18,7 @@ mod low_rank;
 mod names;
 mod observe;
 mod recover;
+mod store;
 mod structured;
 mod surgery;
 mod unstructured;
@@ -95,6 +96,9 @@ pub fn prune(
     if let Some(calibration) = calibration {
         run.recover(&mut pruned, calibration)?;
         pruned.report.drift = Some(drift::measure(model, &pruned.model, calibration.held_out(), threads)?);
+    }
+    if spec.method == Method::Unstructured {
+        run.store(&mut pruned)?;
     }
     Ok(pruned)
 }
@@ -241,6 +245,7 @@ impl Run<'_> {
             recovery: Vec::new(),
             recovered_certificate: None,
             drift: None,
+            stored: None,
             output_error: None,
             notes: cut.notes,
         };

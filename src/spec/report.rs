@@ -187,6 +187,9 @@ pub struct PruneReport {
     /// How far the model that came out is from the original; `None` without a dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// In which form the zeros are kept in the file (unstructured).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredReport>,
     /// Norm of the difference of the outputs ÷ norm of the original's on the certificate's inputs, where the method changes
     /// the function; `None` where outputs are not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +197,21 @@ pub struct PruneReport {
     /// Notes of the import and the surgery, each a sentence.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// How weights with zeros are kept, and what the other form would take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StoredReport {
+    /// `sparse_initializer`, or `dense`.
+    pub form: String,
+    /// Weights that are kept by their elements that are not zero.
+    pub tensors: u64,
+    /// Bytes of the file with every weight dense.
+    pub dense_bytes: u64,
+    /// Bytes of the file in sparse form, where that is smaller.
+    pub sparse_bytes: Option<u64>,
+    /// Why the form is dense.
+    pub reason: Option<String>,
 }
 
 /// One residual block.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::spec::failure::{Failure, FailureCode};
-use crate::spec::prune::{Method, NOfM, Scope};
+use crate::spec::prune::{Method, NOfM, Scope, Store};
 
 fn sparse(share: f64, exclude: &[&str]) -> (Model, Pruned) {
     let mut net = Net::new();
@@ -198,4 +198,44 @@ fn a_pattern_that_fits_no_weight_is_unreachable() {
     let failure = Failure::from(patterned(&net.finish(&y, &[10]), "4:8").unwrap_err());
     assert_eq!(failure.code, FailureCode::TargetUnreachable);
     assert!(failure.to_string().contains("4:8") && failure.to_string().contains("not a multiple of 8"), "{failure}");
+}
+
+#[test]
+fn a_model_of_many_zeros_is_kept_in_sparse_form_where_that_is_smaller() {
+    let mut net = Net::new();
+    let x = net.input(&[32]);
+    let y = net.dense("a", &x, 32, 64);
+    let y = net.dense("b", &y, 64, 4);
+    let model = net.finish(&y, &[4]);
+    let pruned = sparser(&model, 0.9).unwrap();
+    let stored = pruned.report.stored.as_ref().unwrap();
+    assert_eq!((stored.form.as_str(), stored.tensors, &stored.reason), ("sparse_initializer", 2, &None));
+    let mut file = Vec::new();
+    pruned.model.write(&mut file).unwrap();
+    assert_eq!(stored.sparse_bytes, Some(file.len() as u64));
+    assert_eq!(pruned.report.size_after.bytes, file.len() as u64);
+    assert!(stored.dense_bytes > 2 * file.len() as u64, "{stored:?}");
+    let read = Model::from_bytes(file.into(), &crate::spec::attempt::ModelLimits::default()).unwrap();
+    assert_eq!((values(&read, "a"), values(&read, "b")), (values(&pruned.model, "a"), values(&pruned.model, "b")));
+
+    let request = PruneRequest {
+        method: Method::Unstructured,
+        target: Some(Target::Sparsity(0.9)),
+        store: Store::Dense,
+        ..PruneRequest::default()
+    };
+    let dense = prune(&model, &request.parse().unwrap(), None, 1, &|_| {}).unwrap();
+    assert_eq!(dense.report.stored.unwrap().reason.as_deref(), Some("the request asks for dense weights"));
+    assert_eq!(dense.model.size_bytes(), dense.model.to_bytes().len());
+
+    let few = sparser(&model, 0.5).unwrap().report.stored.unwrap();
+    assert_eq!((few.form.as_str(), few.sparse_bytes), ("dense", None));
+}
+
+#[test]
+fn only_methods_that_make_zeros_choose_how_they_are_kept() {
+    for method in [Method::Structured, Method::Depth, Method::LowRank] {
+        let request = PruneRequest { method, store: Store::Dense, ..PruneRequest::default() };
+        assert_eq!(request.parse().unwrap_err().0, "store", "{method:?}");
+    }
 }

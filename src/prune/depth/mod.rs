@@ -56,6 +56,7 @@ impl Run<'_> {
             recovery: Vec::new(),
             recovered_certificate: None,
             drift: None,
+            stored: None,
             output_error,
             notes: Vec::new(),
         };

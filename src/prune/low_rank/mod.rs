@@ -72,6 +72,7 @@ impl Run<'_> {
             dry_run: self.spec.dry_run,
             certificate,
             drift: None,
+            stored: None,
             output_error,
             recovery: Vec::new(),
             recovered_certificate: None,

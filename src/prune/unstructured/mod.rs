@@ -22,7 +22,7 @@ use super::{PruneError, Pruned, Run};
 use weight::Weight;
 
 /// What runtimes make of zeros: said in every report, because the sizes suggest otherwise.
-const NO_FASTER: &str = "zeros make the file smaller only when it is compressed; ONNX Runtime runs them at full cost, so \
+const NO_FASTER: &str = "zeros make the file smaller, in sparse form or compressed; ONNX Runtime runs them at full cost, so \
                          that the model is no faster";
 
 /// Which weights become zero.
@@ -85,6 +85,7 @@ impl Run<'_> {
             recovery: Vec::new(),
             recovered_certificate: None,
             drift: None,
+            stored: None,
             output_error,
             notes: sparse.notes,
         };

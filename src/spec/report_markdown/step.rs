@@ -70,6 +70,17 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
             drifted(drift)
         );
     }
+    if let Some(stored) = &prune.stored {
+        let sparse =
+            stored.sparse_bytes.map(|bytes| format!(", {} in sparse form", thousands(bytes))).unwrap_or_default();
+        let because = stored.reason.as_deref().map(|reason| format!(": {}", text(reason))).unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "\nKept as {}{because}. The file has {} bytes with dense weights{sparse}.",
+            code(&stored.form),
+            thousands(stored.dense_bytes)
+        );
+    }
     if let Some(error) = prune.output_error {
         let _ = writeln!(
             page,

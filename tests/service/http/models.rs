@@ -348,3 +348,47 @@ async fn many_uploads_at_once_are_all_kept() {
     let page = expect(app.get("/v1/models").send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(page["items"].as_array().unwrap().len(), ids.len());
 }
+
+#[tokio::test]
+async fn a_whole_model_comes_compressed_where_the_client_asks_and_a_part_never_does() {
+    let app = App::start().await;
+    let upload = format!("{}{}", inspected("model", &classifier()), " ".repeat(4000));
+    let response = app.post("/v1/models").body(upload.clone()).send().await.unwrap();
+    let model = expect(response, StatusCode::CREATED).await;
+    let content = model["links"]["content"].as_str().unwrap();
+    let plain = format!("\"{}\"", sha256(&upload));
+    let ask = |encoding: &'static str| app.get(content).header("accept-encoding", encoding);
+
+    let zstd = ask("zstd").send().await.unwrap();
+    let tag = zstd.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(tag, format!("\"{}-zstd\"", sha256(&upload)));
+    assert_eq!(
+        (&zstd.headers()["content-encoding"], &zstd.headers()["vary"]),
+        (&"zstd".parse().unwrap(), &"accept-encoding".parse().unwrap())
+    );
+    assert!(!zstd.headers().contains_key("accept-ranges") && !zstd.headers().contains_key("content-length"));
+    let body = zstd.bytes().await.unwrap();
+    assert!(body.len() < upload.len() / 2);
+    assert_eq!(zstd::decode_all(&body[..]).unwrap(), upload.as_bytes());
+    let gzip = ask("gzip").send().await.unwrap();
+    assert_eq!(gzip.headers()["etag"], format!("\"{}-gzip\"", sha256(&upload)));
+    assert_eq!(&gzip.bytes().await.unwrap()[..2], b"\x1f\x8b");
+
+    // Who has it in either form is not sent it again.
+    for known in [&tag, &plain] {
+        let response = ask("zstd").header("if-none-match", known).send().await.unwrap();
+        assert_eq!(
+            (response.status(), &response.headers()["etag"]),
+            (StatusCode::NOT_MODIFIED, &known.parse().unwrap())
+        );
+    }
+    let part = ask("zstd").header("range", "bytes=1-3").header("if-range", &plain).send().await.unwrap();
+    assert_eq!((part.status(), &part.headers()["etag"]), (StatusCode::PARTIAL_CONTENT, &plain.parse().unwrap()));
+    assert_eq!(part.bytes().await.unwrap(), upload.as_bytes()[1..4]);
+    // A range of the compressed form cannot be had: all of it comes.
+    let broken = ask("zstd").header("range", "bytes=1-3").header("if-range", &tag).send().await.unwrap();
+    assert_eq!((broken.status(), &broken.headers()["content-encoding"]), (StatusCode::OK, &"zstd".parse().unwrap()));
+    let identity = app.get(content).send().await.unwrap();
+    assert_eq!(identity.headers()["etag"], plain);
+    assert_eq!(identity.text().await.unwrap(), upload);
+}
