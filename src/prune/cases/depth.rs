@@ -1,6 +1,9 @@
 //! Residual blocks left out.
 
 use super::*;
+use crate::data::test_files::labelled;
+use crate::data::{Calibration, Dataset};
+use crate::spec::attempt::DatasetLimits;
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::Method;
 use crate::spec::report::BlockReport;
@@ -124,4 +127,72 @@ fn a_block_that_others_look_into_stays_with_the_reason() {
     let pruned = shallower(&stream(true), Target::BlocksRemoved(1), &[]).unwrap();
     assert!(has(&pruned, "a") && !has(&pruned, "b"));
     assert!(pruned.report.frozen[0].reason.contains("is an output of the model"), "{:?}", pruned.report.frozen);
+}
+
+/// `x → x + a(relu(x))`, then `x + b(relu(-x))`: on samples of one sign one of the blocks does nothing.
+fn signed() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let gated = net.node("Relu", &[&x], &[]);
+    let (first, second) = (net.b.constant(&weights()), net.b.constant(&weights()));
+    let branch = net.node("MatMul", &[&gated, &first], &[]);
+    let y = net.node("Add", &[&x, &branch], &[]);
+    let turned = net.node("Neg", &[&y], &[]);
+    let gated = net.node("Relu", &[&turned], &[]);
+    let branch = net.node("MatMul", &[&gated, &second], &[]);
+    let y = net.node("Add", &[&y, &branch], &[]);
+    let y = net.dense("head", &y, 4, 3);
+    net.finish(&y, &[3])
+}
+
+/// Positive, so that a stream keeps its sign.
+fn weights() -> Tensor {
+    Tensor::from_f32(&[4, 4], &(0..16).map(|at| 0.1 + 0.05 * (at % 5) as f32).collect::<Vec<_>>())
+}
+
+#[test]
+fn blocks_are_ranked_by_what_they_do_on_the_samples_of_a_dataset() {
+    let model = signed();
+    let spec = PruneRequest { method: Method::Depth, recovery: Some(Vec::new()), ..PruneRequest::default() };
+    for (sign, idle) in [(1.0, 1), (-1.0, 0)] {
+        let rows: Vec<f32> = (0..40 * 4).map(|at| sign * (1 + at * 7 % 11) as f32).collect();
+        let file = labelled(&[40, 4], &rows, &[0; 40]);
+        let dataset = Dataset::open(&file.path, None, &DatasetLimits::default()).unwrap();
+        let calibration = Calibration::new(&dataset, &model, 20, 1).unwrap();
+        let pruned = prune(&model, &spec.clone().parse().unwrap(), Some(&calibration), 1, &|_| {}).unwrap();
+        let changes: Vec<f64> = pruned.report.blocks.iter().map(|block| block.change.unwrap()).collect();
+        assert!(changes[idle] == 0.0 && changes[1 - idle] > 0.1, "{changes:?}");
+        assert!(pruned.report.blocks[idle].removed && !pruned.report.blocks[1 - idle].removed);
+        let drift = pruned.report.drift.expect("there are samples");
+        assert!(drift.output_error < 1e-6, "{drift:?}");
+    }
+}
+
+/// A block within a block: `x + a(x + b(x))`, or without the inner addition.
+fn nested(inner: bool) -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.node("Tanh", &[&x], &[]);
+    let entered = net.dense("enter", &y, 4, 4);
+    let branch = net.dense("inner", &entered, 4, 4);
+    let tiny = net.b.constant(&Tensor::from_f32(&[], &[0.01]));
+    let branch = net.node("Mul", &[&branch, &tiny], &[]);
+    let sum = net.node("Add", &[&entered, &branch], &[]);
+    let within = if inner { sum } else { entered };
+    let branch = net.dense("leave", &within, 4, 4);
+    let y = net.node("Add", &[&y, &branch], &[]);
+    let y = net.dense("head", &y, 4, 3);
+    net.finish(&y, &[3])
+}
+
+#[test]
+fn a_block_within_a_block_goes_by_itself_and_both_go_together() {
+    let model = nested(true);
+    let pruned = shallower(&model, Target::BlocksRemoved(1), &[]).unwrap();
+    assert_eq!(pruned.report.blocks.len(), 2);
+    assert!(has(&pruned, "enter") && !has(&pruned, "inner"));
+    assert!(apart(&nested(false), &pruned.model, &[2, 4]) < 1e-6);
+    let pruned = shallower(&model, Target::BlocksRemoved(2), &[]).unwrap();
+    let left: Vec<&str> = ["enter", "inner", "leave", "head"].into_iter().filter(|name| has(&pruned, name)).collect();
+    assert_eq!(left, ["head"]);
 }
