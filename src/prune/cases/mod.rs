@@ -4,6 +4,7 @@ mod allocated;
 mod analyzed;
 mod bodies;
 mod channels;
+mod channels_last;
 mod depth;
 mod differentiated;
 mod fused;
