@@ -152,6 +152,7 @@ impl Problem {
         self
     }
 
+    #[must_use]
     pub fn at(mut self, place: Option<String>) -> Self {
         self.0.place = place;
         self

@@ -212,7 +212,7 @@ pub fn open(bytes: &Bytes) -> Result<(Bytes, Files), ArchiveError> {
         if models.len() + files.len() >= MOST_ENTRIES {
             return Err(ArchiveError::TooMany);
         }
-        if name.ends_with(".onnx") {
+        if Path::new(&name).extension().is_some_and(|ending| ending == "onnx") {
             models.push(bytes.slice(start..end));
         } else if files.insert(name.clone(), bytes.slice(start..end)).is_some() {
             return Err(ArchiveError::Twice { name });

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::onnx::check::Unsound;
 use crate::onnx::dtype::DataType;
-use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
+use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto};
 use crate::onnx::tensor::{Tensor, TensorError};
 
 /// The first version of the format with sparse initializers.
@@ -139,7 +139,7 @@ fn positions(indices: &Tensor, shape: &[usize], count: usize) -> Result<Vec<usiz
 pub fn sparsified(model: &ModelProto, names: &BTreeSet<String>) -> Option<ModelProto> {
     let graph = model.graph.as_ref().filter(|_| !names.is_empty() && model.ir_version() >= FIRST_IR_VERSION)?;
     // A sparse initializer cannot be the default of an input.
-    let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
+    let inputs: HashSet<&str> = graph.input.iter().map(ValueInfoProto::name).collect();
     let (mut dense, mut sparse) = (Vec::new(), Vec::new());
     for tensor in &graph.initializer {
         let wanted = names.contains(tensor.name()) && !inputs.contains(tensor.name());

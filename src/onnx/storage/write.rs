@@ -155,7 +155,10 @@ fn framed(number: u8, length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::proto::{OperatorSetIdProto, StringStringEntryProto, TensorAnnotation, ValueInfoProto};
+    use crate::onnx::proto::{
+        DeviceConfigurationProto, FunctionProto, OperatorSetIdProto, StringStringEntryProto, TensorAnnotation,
+        TrainingInfoProto, ValueInfoProto,
+    };
 
     #[test]
     fn the_bytes_are_those_of_encoding_at_once() {
@@ -198,9 +201,9 @@ mod tests {
             doc_string: Some("doc".into()),
             graph: Some(graph),
             metadata_props: vec![entry()],
-            training_info: vec![Default::default()],
-            functions: vec![Default::default()],
-            configuration: vec![Default::default()],
+            training_info: vec![TrainingInfoProto::default()],
+            functions: vec![FunctionProto::default()],
+            configuration: vec![DeviceConfigurationProto::default()],
         };
         let mut written = Vec::new();
         write(&model, &mut written).unwrap();
