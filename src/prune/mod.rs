@@ -21,6 +21,7 @@ mod recover;
 mod store;
 mod structured;
 mod surgery;
+mod sweep;
 mod unstructured;
 
 #[cfg(test)]

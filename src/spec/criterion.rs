@@ -94,7 +94,10 @@ impl Criterion {
     /// What its scores are divided by where the request does not say.
     #[must_use]
     pub fn own_normalizer(self) -> Normalizer {
-        if self == Self::Lamp { Normalizer::None } else { Normalizer::Mean }
+        match self {
+            Self::Lamp | Self::Taylor | Self::Fisher => Normalizer::None,
+            _ => Normalizer::Mean,
+        }
     }
 }
 

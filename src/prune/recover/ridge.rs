@@ -3,18 +3,22 @@
 //!
 //! Knows nothing of layers.
 
+use std::ops::Range;
+
 use faer::linalg::matmul::matmul;
 use faer::prelude::Solve as _;
 use faer::{Accum, Mat, MatRef, Par};
 
 use crate::prune::gram::{Gram, Singular, matrix};
+use crate::prune::sweep::Sweep;
 
 /// Weights of staying where the map is, relative to the mean of the Gram matrix's diagonal, from the least: the one that
 /// does best on rows that were set apart is taken. 1e-3 is right where there are many more rows than inputs; a
 /// regression on hardly more rows than inputs needs more.
 const DAMPING: [f64; 3] = [1e-3, 1e-2, 1e-1];
 
-/// Multiplications that the separate solves of masked rows may take, of one map; ten seconds or so.
+/// Multiplications that the separate solves of masked rows may take, of one map; ten seconds or so. Beyond them a sweep
+/// through all outputs at once has to do, which leaves a little more of the error.
 const MOST_MULTIPLICATIONS: f64 = 4e10;
 
 /// The sums of `A` (inputs) and `R` (what the outputs lack) over rows.
@@ -55,8 +59,6 @@ pub enum RidgeError {
     NoRows,
     #[error(transparent)]
     Singular(#[from] Singular),
-    #[error("solving for each output's own mask would take too long")]
-    TooLong,
 }
 
 impl Ridge {
@@ -116,13 +118,25 @@ impl Ridge {
         Ok(self.gram.factor(&all, damping)?.solve(&self.lack))
     }
 
-    /// Each output by itself: what is fixed is left out of its equations.
+    /// The correction within masks, exactly where that can be afforded.
     fn masked(&self, damping: f64, masks: &[Vec<bool>]) -> Result<Mat<f64>, RidgeError> {
+        let free = |mask: &Vec<bool>| mask.iter().filter(|free| **free).count() as f64;
+        let cost: f64 = masks.iter().map(|mask| free(mask).powi(3) / 3.0).sum();
+        if cost > MOST_MULTIPLICATIONS { self.swept(damping, masks) } else { self.apiece(damping, masks) }
+    }
+
+    /// The correction of all inputs, from which what is fixed is cleared in one sweep.
+    fn swept(&self, damping: f64, masks: &[Vec<bool>]) -> Result<Mat<f64>, RidgeError> {
+        let mut delta = self.whole(damping)?;
+        let fixed = |mask: &Vec<bool>, block: &Range<usize>| mask[block.clone()].iter().map(|free| !free).collect();
+        Sweep::new(&self.gram, damping)?
+            .clear(&mut delta, |block, _| masks.iter().map(|mask| fixed(mask, &block)).collect());
+        Ok(delta)
+    }
+
+    /// Each output by itself: what is fixed is left out of its equations.
+    fn apiece(&self, damping: f64, masks: &[Vec<bool>]) -> Result<Mat<f64>, RidgeError> {
         let free = |mask: &Vec<bool>| (0..self.inputs()).filter(|at| mask[*at]).collect::<Vec<_>>();
-        let cost: f64 = masks.iter().map(|mask| (free(mask).len() as f64).powi(3) / 3.0).sum();
-        if cost > MOST_MULTIPLICATIONS {
-            return Err(RidgeError::TooLong);
-        }
         let mut delta = Mat::zeros(self.inputs(), self.lack.ncols());
         for (output, mask) in masks.iter().enumerate() {
             let free = free(mask);
@@ -199,6 +213,47 @@ mod tests {
         let found = ridge.solve(Some(&[vec![true, false, true]])).unwrap();
         assert_eq!(found.delta[(1, 0)], 0.0);
         assert!((found.delta[(0, 0)] - 2.0).abs() < 0.05 && found.after < found.before, "{found:?}");
+    }
+
+    /// Rows of inputs that depend on each other, as those of neighbouring pixels do, and of outputs that lack a map of them.
+    fn mixed(inputs: usize, outputs: usize, count: usize) -> Ridge {
+        let number = |at: usize| ((at as f64 * 0.618_033_988_7).sin() * 43_758.545_3).fract();
+        let mut rows = Rows::default();
+        for row in 0..count {
+            let x: Vec<f64> = (0..inputs).map(|at| number(row * inputs + at) + number(row * inputs + at / 4)).collect();
+            for output in 0..outputs {
+                let lack = x.iter().enumerate().map(|(at, x)| x * number(7 + output * inputs + at)).sum::<f64>();
+                rows.lack.push(lack + 0.1 * number(row + output));
+            }
+            rows.inputs.extend(x);
+        }
+        let mut ridge = Ridge::new(inputs, outputs);
+        ridge.fit(&rows);
+        ridge
+    }
+
+    #[test]
+    fn a_sweep_is_exact_where_what_is_fixed_comes_first() {
+        let ridge = mixed(300, 3, 900);
+        let masks: Vec<Vec<bool>> = [0, 140, 299].map(|from| (0..300).map(|at| at >= from).collect()).to_vec();
+        let damping = ridge.gram.damping(1e-3).unwrap();
+        let (swept, apiece) = (ridge.swept(damping, &masks).unwrap(), ridge.apiece(damping, &masks).unwrap());
+        assert!((&swept - &apiece).norm_max() < 1e-7 * apiece.norm_max(), "{}", (&swept - &apiece).norm_max());
+    }
+
+    #[test]
+    fn a_sweep_wins_most_of_what_the_best_within_any_masks_wins() {
+        let ridge = mixed(160, 24, 1600);
+        let mask = |output: usize| (0..160).map(|at| (at * 7 + output * 3) % 5 < 2).collect();
+        let masks: Vec<Vec<bool>> = (0..24).map(mask).collect();
+        let damping = ridge.gram.damping(1e-3).unwrap();
+        let (swept, apiece) = (ridge.swept(damping, &masks).unwrap(), ridge.apiece(damping, &masks).unwrap());
+        for (output, mask) in masks.iter().enumerate() {
+            assert!((0..160).all(|at| mask[at] || swept[(at, output)] == 0.0));
+        }
+        let none = ridge.remaining(Mat::zeros(160, 24).as_ref());
+        let (swept, apiece) = (ridge.remaining(swept.as_ref()), ridge.remaining(apiece.as_ref()));
+        assert!(apiece <= swept && none - swept > 0.8 * (none - apiece), "{none}: {apiece} apiece, {swept} swept");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Single weights set to zero: the smallest go, of all weights, of each tensor, or of each run of `m` along the axis that
 //! is summed over (N:M). The tensors keep their shapes.
 
+#[cfg(test)]
+mod real_models;
 mod select;
 mod weight;
 
