@@ -13,8 +13,7 @@ pub use super::criterion::{Criterion, Normalizer, Reduction};
 pub struct PruneRequest {
     pub method: Method,
     pub criterion: Criterion,
-    /// What the scores of a group are divided by; `mean` by default, `none` for `lamp`, `taylor` and `fisher`
-    /// (structured only).
+    /// Divides the scores of a group; `none` for `lamp`, `taylor` and `fisher`, otherwise `mean` (structured only).
     pub normalizer: Option<Normalizer>,
     /// How the scores of the layers of a group make one (structured only).
     pub reduction: Reduction,
