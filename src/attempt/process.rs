@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::process::{Signal, getpid, kill_process};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::outcome::OutcomeFile;
 use super::reporter::Reporter;
 use super::{limits, logs, watchdog};
+use crate::cost::Host;
 use crate::pipeline::{self, Stop};
 use crate::spec::attempt::{AttemptJob, AttemptOutcome, REWRITTEN_MODEL, Task};
 use crate::spec::failure::{Failure, FailureCode};
@@ -68,11 +69,14 @@ fn perform(job: &AttemptJob, scratch: &Path, reporter: &Reporter) -> AttemptOutc
         Err(failure) => AttemptOutcome::Failed { failure },
     };
     match &job.task {
-        Task::Run(task) => match pipeline::run(task, job.threads, scratch, reporter) {
-            Ok(finished) => AttemptOutcome::Finished(Box::new(finished)),
-            Err(Stop::Interrupted) => AttemptOutcome::Interrupted,
-            Err(Stop::Failed(failure)) => AttemptOutcome::Failed { failure },
-        },
+        Task::Run(task) => {
+            let host = task.host.as_deref().map_or_else(Host::alone, join);
+            match pipeline::run(task, job.threads, scratch, &host, reporter) {
+                Ok(finished) => AttemptOutcome::Finished(Box::new(finished)),
+                Err(Stop::Interrupted) => AttemptOutcome::Interrupted,
+                Err(Stop::Failed(failure)) => AttemptOutcome::Failed { failure },
+            }
+        }
         Task::InspectModel { file, data, limits } => {
             let file = pipeline::locate(scratch, file);
             let rewritten = scratch.join(REWRITTEN_MODEL);
@@ -83,6 +87,14 @@ fn perform(job: &AttemptJob, scratch: &Path, reporter: &Reporter) -> AttemptOutc
             inspected(pipeline::inspect_dataset(&file, preprocess.as_ref(), limits).map(Inspection::Dataset))
         }
     }
+}
+
+/// Joins the others on this machine. A job can be done without them: what it measures is then known to nobody else.
+fn join(folder: &Path) -> Host {
+    Host::join(folder).unwrap_or_else(|error| {
+        warn!("The folder {} cannot be shared: {error}", folder.display());
+        Host::alone()
+    })
 }
 
 /// Turns a panic into a failure that names its message and place.

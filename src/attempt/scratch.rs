@@ -4,6 +4,7 @@
 //! <root>/<owner>.lock          held (flock) by the process that owns <owner>/ for as long as it lives
 //! <root>/<owner>/<job>-<token> one attempt
 //! <root>/<owner>/inspect-<id>  one look into an upload
+//! <root>/host/                 what all attempts on this machine share; outlives them
 //! ```
 //!
 //! The lock is the kernel's, so it cannot be stale: whoever gets it knows that the owner is dead, whatever killed it and
@@ -71,6 +72,11 @@ impl ScratchRoot {
     /// The id of this process, new at every start.
     pub fn owner(&self) -> Uuid {
         self.owner
+    }
+
+    /// The folder that the attempts of all owners share.
+    pub fn host(&self) -> PathBuf {
+        self.root.join("host")
     }
 
     /// The directory of one attempt: what a killed predecessor under the same token left is removed first.

@@ -1,13 +1,18 @@
-//! What a model costs: multiply-accumulates and parameters. Measured latency is `evaluate`'s.
+//! What a model costs: multiply-accumulates, parameters, bytes; and where measured times are kept. Who measures are `prune`
+//! and `evaluate`.
 
 pub mod formula;
+mod host;
 pub mod inputs;
+mod latency;
 mod parameters;
 mod size;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use formula::{Extent, Formula, formula};
+pub use host::{Host, Quiet, processor};
+pub use latency::LatencyTable;
 pub use parameters::{Parameters, is_parameter, nonzero, parameter_count, parameters};
 pub use size::size;
 

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cost::Host;
 use crate::data::Dataset;
 use crate::onnx::model::Model;
 use crate::spec::attempt::{AttemptMessage, Finished, JobEvent, MadeModel, OutputModel, RunTask, StepEnd};
@@ -52,6 +53,7 @@ struct StepContext<'a> {
     threads: u32,
     scratch: &'a Path,
     observer: &'a dyn Observer,
+    host: &'a Host,
     /// Position in the job, 0-based.
     step: usize,
     /// The part of the job's progress that the step has.
@@ -100,9 +102,16 @@ struct StepOutcome {
 }
 
 /// Runs a job in its scratch directory (laid out as [`crate::spec::attempt`] says) and leaves its files in `outputs/`.
+/// `host` is where latency is measured.
 ///
 /// Errors: [`Stop::Interrupted`] after `observer.should_stop()`, with a checkpoint announced; else the job's failure.
-pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer) -> Result<Finished, Stop> {
+pub fn run(
+    task: &RunTask,
+    threads: u32,
+    scratch: &Path,
+    host: &Host,
+    observer: &dyn Observer,
+) -> Result<Finished, Stop> {
     let outputs = scratch.join("outputs");
     fs::create_dir_all(&outputs).map_err(|e| io_failure("the outputs", &e))?;
     let resume = task.resume.as_ref().map(|directory| locate(scratch, directory));
@@ -114,7 +123,7 @@ pub fn run(task: &RunTask, threads: u32, scratch: &Path, observer: &dyn Observer
         if observer.should_stop() {
             return Err(Stop::Interrupted);
         }
-        let context = StepContext { task, threads, scratch, observer, step: index, part: parts[index].clone() };
+        let context = StepContext { task, threads, scratch, observer, host, step: index, part: parts[index].clone() };
         let current = current_model(task, scratch, checkpointer.finished());
         context.progress(0.0);
         checkpointer.begin_step();

@@ -20,7 +20,7 @@ pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepCo
     let calibration =
         dataset.as_ref().map(|dataset| Calibration::new(dataset, model, samples, spec.seed)).transpose()?;
     let entered = |stage| context.observer.stage(stage, context.step);
-    let pruned = prune::prune(model, spec, calibration.as_ref(), threads, &entered)?;
+    let pruned = prune::prune_beside_others(model, spec, calibration.as_ref(), threads, context.host, &entered)?;
     let (before, after) = (&pruned.report.size_before, &pruned.report.size_after);
     let (kind, are) = if spec.dry_run { ("planned", "would be") } else { ("pruned", "are") };
     context.observer.event(

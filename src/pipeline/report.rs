@@ -1,6 +1,5 @@
 //! The report of a job from the reports of its steps.
 
-use std::fs;
 use std::path::Path;
 
 use super::checkpoint::FinishedStep;
@@ -56,15 +55,10 @@ fn size_only(file: &Path, task: &RunTask) -> Result<Measured, Failure> {
 }
 
 fn environment(threads: u32) -> Environment {
-    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu_info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name").and_then(|rest| rest.split_once(':')))
-        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
     Environment {
         secateur_version: env!("CARGO_PKG_VERSION").to_owned(),
         onnx_runtime: engine::onnx_runtime().ok().and_then(Engine::version),
-        cpu,
+        cpu: cost::processor(),
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         threads,
     }

@@ -1,9 +1,10 @@
 //! Why a model was not pruned.
 
-use super::allocate::AllocateError;
+use super::allocate::{AllocateError, Unfigured};
 use super::certify::CertifyError;
-use super::coupling::TooManyIndices;
+use super::coupling::{Hold, TooManyIndices};
 use super::importance::ImportanceError;
+use super::latency::LatencyError;
 use super::low_rank::ReplaceError;
 use super::names::NamesNothing;
 use super::observe::ObserveError;
@@ -27,6 +28,8 @@ pub enum PruneError {
     #[error(transparent)]
     Observe(#[from] ObserveError),
     #[error(transparent)]
+    Latency(#[from] LatencyError),
+    #[error(transparent)]
     Patch(#[from] PatchError),
     #[error(transparent)]
     Replace(#[from] ReplaceError),
@@ -46,6 +49,17 @@ impl From<(&'static str, NamesNothing)> for PruneError {
     }
 }
 
+impl PruneError {
+    /// The axis that has to stay, where that is what is wrong.
+    pub(super) fn into_hold(self) -> Result<Hold, Self> {
+        match self {
+            Self::Surgery(SurgeryError::Held(hold))
+            | Self::Allocate(AllocateError::Unfigured(Unfigured::Surgery(SurgeryError::Held(hold)))) => Ok(hold),
+            other => Err(other),
+        }
+    }
+}
+
 impl From<PruneError> for Failure {
     fn from(error: PruneError) -> Self {
         let message = error.to_string();
@@ -55,6 +69,16 @@ impl From<PruneError> for Failure {
             }
             PruneError::Allocate(AllocateError::MacsUnknown(_) | AllocateError::Unsuitable { .. }) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/target")
+            }
+            PruneError::Allocate(AllocateError::Unfigured(Unfigured::Surgery(source))) => {
+                PruneError::Surgery(source).into()
+            }
+            PruneError::Allocate(AllocateError::Unfigured(Unfigured::Latency(source))) => {
+                PruneError::Latency(source).into()
+            }
+            PruneError::Latency(LatencyError::Engine(source)) => Self { message, ..Self::from(source) },
+            PruneError::Latency(LatencyError::Inputs(_)) => {
+                Self::new(FailureCode::InvalidSpec, message).at("/spec/example_shapes")
             }
             PruneError::Names { field, .. } => {
                 Self::new(FailureCode::InvalidSpec, message).at(format!("/spec/{field}"))

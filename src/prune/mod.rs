@@ -14,6 +14,7 @@ mod drift;
 mod error;
 mod gram;
 mod importance;
+mod latency;
 mod low_rank;
 mod names;
 mod observe;
@@ -39,8 +40,8 @@ pub use certify::CertifyError;
 pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
 
-use crate::cost;
 use crate::cost::inputs::Feeds;
+use crate::cost::{self, Host};
 use crate::data::Calibration;
 use crate::onnx::bodies;
 use crate::onnx::graph::Graph;
@@ -74,6 +75,21 @@ pub fn prune(
     threads: usize,
     entered: &dyn Fn(Stage),
 ) -> Result<Pruned, PruneError> {
+    prune_beside_others(model, spec, calibration, threads, &Host::alone(), entered)
+}
+
+/// As [`prune`], on a machine where others work as well: latency is measured while they are not, as far as that can be had,
+/// and what was measured is kept for them.
+///
+/// Errors: as [`prune`].
+pub fn prune_beside_others(
+    model: &Model,
+    spec: &PruneSpec,
+    calibration: Option<&Calibration<'_>>,
+    threads: usize,
+    host: &Host,
+    entered: &dyn Fn(Stage),
+) -> Result<Pruned, PruneError> {
     entered(Stage::Pruning);
     let written_out = inline::functions(model);
     let (model, finding) = match &written_out {
@@ -86,7 +102,7 @@ pub fn prune(
     };
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
-    let run = Run { model, graph: &graph, inferred: &inferred, spec, calibration, threads, entered };
+    let run = Run { model, graph: &graph, inferred: &inferred, spec, calibration, threads, host, entered };
     let mut pruned = match spec.method {
         Method::Structured => run.structured()?,
         Method::Unstructured => run.unstructured()?,
@@ -137,7 +153,9 @@ pub fn verify(
 /// Errors: as [`prune`], but for those of the certificate.
 pub fn cut_without_certificate(model: &Model, spec: &PruneSpec) -> Result<(Model, Plan), PruneError> {
     let inferred = crate::onnx::shape::infer(model);
-    let cut = structured::cut(model, &model.graph(), &inferred, spec, None)?;
+    let (graph, host) = (model.graph(), Host::alone());
+    let cloth = structured::Cloth { model, graph: &graph, inferred: &inferred, spec, evidence: None, host: &host };
+    let cut = structured::cut(cloth)?;
     Ok((cut.model, cut.plan))
 }
 
@@ -148,6 +166,7 @@ struct Run<'a> {
     spec: &'a PruneSpec,
     calibration: Option<&'a Calibration<'a>>,
     threads: usize,
+    host: &'a Host,
     entered: &'a dyn Fn(Stage),
 }
 
@@ -213,7 +232,14 @@ impl Run<'_> {
     /// The cut of a model that stands for this one, with its bodies laid out or as it is.
     fn structured_in(&self, run: &Run<'_>) -> Result<Pruned, PruneError> {
         let evidence = self.evidence();
-        let cut = structured::cut(run.model, run.graph, run.inferred, self.spec, evidence.as_ref())?;
+        let cut = structured::cut(structured::Cloth {
+            model: run.model,
+            graph: run.graph,
+            inferred: run.inferred,
+            spec: self.spec,
+            evidence: evidence.as_ref(),
+            host: self.host,
+        })?;
         let certificate = if self.spec.dry_run {
             None
         } else {
@@ -248,6 +274,7 @@ impl Run<'_> {
             drift: None,
             stored: None,
             output_error: None,
+            latency: cut.latency,
             notes: cut.notes,
         };
         Ok(Pruned { model: folded, plan: Some(cut.plan), report, findings })

@@ -1,17 +1,19 @@
 //! The structured cut, from a model and a spec to a plan and the cut model. The certificate is apart.
 
-use super::allocate::{self, AllocateError, Allocation, Bounds, Budget, Rounding, Selection};
-use super::coupling::{self, Coupling, Member, Wishes};
+use super::allocate::{self, AllocateError, Allocation, Bounds, Budget, Figure, Rounding, Selection, Unfigured};
+use super::coupling::{self, Coupling, Hold, Member, Wishes};
 use super::error::PruneError;
-use super::importance::{Evidence, Scoring};
+use super::importance::{Evidence, Scores, Scoring};
+use super::latency::Clock;
+use super::latency::search::{Ended, Search};
 use super::names::Excluded;
 use super::surgery::{Plan, SurgeryError, Tailor};
-use crate::cost::{self, OpenSizes};
+use crate::cost::{self, Host, OpenSizes};
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::spec::prune::{PruneSpec, Target};
-use crate::spec::report::{GroupMember, GroupReport};
+use crate::spec::report::{GroupMember, GroupReport, PruneLatency};
 
 /// Below this broadcasting is another operation.
 const LEAST_OPSET: i64 = 7;
@@ -28,96 +30,189 @@ pub struct Cut {
     pub model: Model,
     /// What was found out on the way, each a sentence.
     pub notes: Vec<String>,
+    /// Where the target was about time.
+    pub latency: Option<PruneLatency>,
 }
 
-/// Couples, scores, selects and cuts.
-///
-/// An axis whose numbers cannot be made right shows only when it is cut; it is then held and everything is derived again
-/// without it, each time with fewer axes, so that this ends.
-pub fn cut(
-    model: &Model,
-    graph: &Graph<'_>,
-    inferred: &Inferred,
-    spec: &PruneSpec,
-    evidence: Option<&Evidence<'_>>,
-) -> Result<Cut, PruneError> {
+/// What is cut, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Cloth<'a> {
+    pub model: &'a Model,
+    pub graph: &'a Graph<'a>,
+    pub inferred: &'a Inferred,
+    pub spec: &'a PruneSpec,
+    /// What criteria that look at samples see.
+    pub evidence: Option<&'a Evidence<'a>>,
+    /// Where latency is measured.
+    pub host: &'a Host,
+}
+
+/// Couples, scores, selects and cuts until the target is met by the cut model itself.
+pub fn cut(cloth: Cloth<'_>) -> Result<Cut, PruneError> {
+    let Cloth { model, graph, spec, .. } = cloth;
     let found = model.opset("").unwrap_or(LEAST_OPSET);
     if found < LEAST_OPSET {
         return Err(PruneError::Opset { least: LEAST_OPSET, found });
     }
-    let mut wishes = Wishes {
+    let wishes = Wishes {
         exclude: Excluded::new(&spec.exclude, &spec.exclude_operators, graph)?,
         holds: Vec::new(),
         keep_normalised: spec.keep_normalized,
     };
-    let scoring = Scoring::of(spec);
-    let mut held = Vec::new();
-    let mut scored = None;
-    let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
-    loop {
-        // A stricter target changes neither what goes together nor what it is worth.
-        let (coupling, scores) = match scored.take() {
-            Some(scored) => scored,
-            None => {
-                let coupling = coupling::couple(model, graph, inferred, &wishes)?;
-                let scores = scoring.scores(graph, &coupling, evidence)?;
-                (coupling, scores)
-            }
-        };
-        let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
-        let allocation = Allocation {
-            coupling: &coupling,
-            scores: &scores.of_units,
-            scope: spec.scope,
-            classes: &allocate::classes(graph, &coupling, spec.scope),
-            least: &bounds.least,
-            rounding: &Rounding::new(graph, &coupling, &scores.of_units, spec.round_to),
-            budget: &budget(model, graph, inferred, &coupling, spec),
-        };
-        // A target that was made stricter is not the one to report on.
-        let selection = match (allocation.select(target), &missed) {
-            (Err(AllocateError::Unreachable { because, .. }), Some(best)) => {
-                return Err(allocate::missed(spec.target, *best, because).into());
-            }
-            (selection, _) => selection?,
-        };
-        let cut = Tailor::new(model, graph, inferred, &coupling, &selection).cut();
-        match cut {
-            Ok((plan, cut)) => match shortfall(spec, model, &cut) {
-                None => {
-                    let notes = [scores.notes, bounds.notes, held].concat();
-                    return Ok(Cut { coupling, selection, plan, model: cut, notes });
+    let mut cutter = Cutter { cloth, wishes, scoring: Scoring::of(spec), scores: None, held: Vec::new() };
+    if spec.target.is_measured() {
+        let clock = Clock::new(model, &spec.example_shapes, spec.latency_threads as usize, cloth.host)?;
+        cutter.timed(&clock)
+    } else {
+        cutter.counted()
+    }
+}
+
+#[derive(Debug)]
+struct Cutter<'a> {
+    cloth: Cloth<'a>,
+    wishes: Wishes,
+    scoring: Scoring,
+    /// What the last coupling's units are worth: another target changes nothing of it.
+    scores: Option<Scores>,
+    /// Axes that have to stay after all, each in a sentence.
+    held: Vec<String>,
+}
+
+impl Cutter<'_> {
+    /// Makes a target of a figure stricter where the cut model has more than was counted on.
+    fn counted(&mut self) -> Result<Cut, PruneError> {
+        let Cloth { model, spec, .. } = self.cloth;
+        let (mut target, mut missed, mut stricter) = (spec.target, None, 0..STRICTER);
+        loop {
+            // A target that was made stricter is not the one to report on.
+            let cut = match (self.at(target, None), missed) {
+                (Err(PruneError::Allocate(AllocateError::Unreachable { because, .. })), Some(best)) => {
+                    return Err(allocate::missed(spec.target, best, because).into());
                 }
+                (cut, _) => cut?,
+            };
+            match shortfall(spec, model, &cut.model) {
+                None => return Ok(cut),
                 Some(measured) if stricter.next().is_some() => {
                     (target, missed) = (stricter_than(target, spec.target, measured), Some(measured));
-                    scored = Some((coupling, scores));
                 }
                 Some(measured) => return Err(allocate::missed(spec.target, measured, String::new()).into()),
-            },
-            Err(SurgeryError::Held(hold)) if !wishes.holds.contains(&hold) => {
-                held.push(format!("axis {} of `{}` stays: {} ({})", hold.axis, hold.value, hold.reason, hold.operator));
-                wishes.holds.push(hold);
             }
-            Err(error) => return Err(error.into()),
+        }
+    }
+
+    /// Moves a target of time until the cut model, measured beside the original, takes what was asked for and little less.
+    fn timed(&mut self, clock: &Clock<'_>) -> Result<Cut, PruneError> {
+        let Cloth { model, spec, .. } = self.cloth;
+        let mut search = Search::new(spec.target);
+        loop {
+            let cut = match self.at(search.target(), Some(clock)) {
+                Err(PruneError::Allocate(AllocateError::Unreachable { best, because, .. })) => {
+                    return match search.ended() {
+                        Ended::Met(cut) => Ok(*cut),
+                        Ended::Missed(Some(best)) => Err(allocate::missed(spec.target, best, because).into()),
+                        Ended::Missed(None) => {
+                            Err(AllocateError::Unreachable { target: allocate::worded(spec.target), best, because }
+                                .into())
+                        }
+                    };
+                }
+                cut => cut?,
+            };
+            let predicted_ns = clock.predict(&cut.model)?;
+            let race = clock.race(model, &cut.model)?;
+            search.judge(cut, predicted_ns, &race, clock);
+            if search.is_over() {
+                return match search.ended() {
+                    Ended::Met(cut) => Ok(*cut),
+                    Ended::Missed(best) => {
+                        Err(allocate::missed(spec.target, best.unwrap_or(f64::INFINITY), String::new()).into())
+                    }
+                };
+            }
+        }
+    }
+
+    /// The cut for a target as far as it can be foreseen.
+    ///
+    /// An axis whose numbers cannot be made right shows only when it is cut; it is then held and everything is derived
+    /// again without it, each time with fewer axes, so that this ends.
+    fn at(&mut self, target: Target, clock: Option<&Clock<'_>>) -> Result<Cut, PruneError> {
+        let Cloth { model, graph, inferred, spec, evidence, .. } = self.cloth;
+        loop {
+            let coupling = coupling::couple(model, graph, inferred, &self.wishes)?;
+            let scores = match self.scores.take() {
+                Some(scores) => scores,
+                None => self.scoring.scores(graph, &coupling, evidence)?,
+            };
+            let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
+            let (budget, time);
+            let figure: Result<&dyn Figure, &str> = if let Some(clock) = clock {
+                time = CutTime { cloth: self.cloth, clock };
+                Ok(&time)
+            } else {
+                budget = self.budget(&coupling);
+                budget.as_ref().map(|budget| budget as &dyn Figure).map_err(String::as_str)
+            };
+            let allocation = Allocation {
+                coupling: &coupling,
+                scores: &scores.of_units,
+                scope: spec.scope,
+                classes: &allocate::classes(graph, &coupling, spec.scope),
+                least: &bounds.least,
+                rounding: &Rounding::new(graph, &coupling, &scores.of_units, spec.round_to),
+                figure,
+            };
+            let made = allocation.select(target).map_err(PruneError::from).and_then(|selection| {
+                let (plan, model) = Tailor::new(model, graph, inferred, &coupling, &selection).cut()?;
+                Ok((selection, plan, model))
+            });
+            match made {
+                Ok((selection, plan, model)) => {
+                    let notes = [scores.notes.clone(), bounds.notes, self.held.clone()].concat();
+                    self.scores = Some(scores);
+                    return Ok(Cut { coupling, selection, plan, model, notes, latency: None });
+                }
+                Err(error) => match error.into_hold() {
+                    Ok(hold) if !self.wishes.holds.contains(&hold) => {
+                        let Hold { value, axis, operator, reason } = &hold;
+                        self.held.push(format!("axis {axis} of `{value}` stays: {reason} ({operator})"));
+                        self.wishes.holds.push(hold);
+                    }
+                    Ok(hold) => return Err(SurgeryError::Held(hold).into()),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The figure that the target is about.
+    fn budget(&self, coupling: &Coupling) -> Result<Budget, String> {
+        let Cloth { model, graph, inferred, spec, .. } = self.cloth;
+        match spec.target {
+            Target::MacsKept(_) => {
+                Budget::macs(graph, inferred, coupling, &OpenSizes::new(model, inferred, &spec.example_shapes))
+            }
+            Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),
+            Target::Bytes(_) => Ok(Budget::bits(graph, inferred, coupling, model.size_bytes() as u64 * 8)),
+            _ => Ok(Budget::default()),
         }
     }
 }
 
-/// The figure that the target is about.
-fn budget(
-    model: &Model,
-    graph: &Graph<'_>,
-    inferred: &Inferred,
-    coupling: &Coupling,
-    spec: &PruneSpec,
-) -> Result<Budget, String> {
-    match spec.target {
-        Target::MacsKept(_) => {
-            Budget::macs(graph, inferred, coupling, &OpenSizes::new(model, inferred, &spec.example_shapes))
-        }
-        Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),
-        Target::Bytes(_) => Ok(Budget::bits(graph, inferred, coupling, model.size_bytes() as u64 * 8)),
-        _ => Ok(Budget::default()),
+/// What the model of a selection should take.
+#[derive(Debug)]
+struct CutTime<'a> {
+    cloth: Cloth<'a>,
+    clock: &'a Clock<'a>,
+}
+
+impl Figure for CutTime<'_> {
+    fn of(&self, coupling: &Coupling, selection: &Selection) -> Result<f64, Unfigured> {
+        let Cloth { model, graph, inferred, .. } = self.cloth;
+        let (_, cut) = Tailor::new(model, graph, inferred, coupling, selection).cut()?;
+        Ok(self.clock.predict(&cut)?)
     }
 }
 

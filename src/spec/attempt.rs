@@ -67,6 +67,10 @@ pub struct RunTask {
     pub resume: Option<PathBuf>,
     /// Longest time between two checkpoints of a training loop.
     pub checkpoint_interval_ms: u64,
+    /// Folder that the attempts on this machine share: what they measured, and a lock that tells who is at work. Made where
+    /// it is missing; `None` where an attempt works by itself.
+    #[serde(default)]
+    pub host: Option<PathBuf>,
     #[serde(default)]
     pub model_limits: ModelLimits,
     #[serde(default)]

@@ -35,7 +35,10 @@ pub struct PruneRequest {
     /// Leaves alone the axes that a mean, a norm or a softmax runs over, such as the residual stream of a transformer. They
     /// are cut by default; the statistics are then those of the channels that are left.
     pub keep_normalized: bool,
-    /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs depend on them.
+    /// Threads of the runtime while latency is measured (targets `latency_ms` and `latency_kept`).
+    #[schema(default = 1)]
+    pub latency_threads: Option<u32>,
+    /// Sizes of the inputs' free axes other than the batch, by input name; needed where MACs or latency depend on them.
     pub example_shapes: BTreeMap<String, Vec<u64>>,
     /// Repairs of the pruned model from the activations of its original on samples of the dataset, in this order; labels
     /// are not needed. `["least_squares"]` with a dataset, nothing without one.
@@ -86,6 +89,8 @@ pub struct PruneSpec {
     pub bounds: BTreeMap<String, WidthBound>,
     #[serde(default)]
     pub keep_normalized: bool,
+    #[serde(default = "one_thread")]
+    pub latency_threads: u32,
     #[serde(default)]
     pub example_shapes: BTreeMap<String, Vec<u64>>,
     #[serde(default)]
@@ -102,6 +107,11 @@ pub struct PruneSpec {
 /// Jobs that were stored before there was a choice.
 fn default_calibration_samples() -> u32 {
     CALIBRATION_SAMPLES
+}
+
+/// Jobs that were stored before latency was a target.
+fn one_thread() -> u32 {
+    1
 }
 
 /// Samples to calibrate on. A closed-form repair of a small network loses about a point of accuracy with half as many and
@@ -198,6 +208,11 @@ pub enum Target {
     ParamsKept(f64),
     /// Bytes of the ONNX file, at most.
     Bytes(u64),
+    /// Milliseconds of one run on the worker's ONNX Runtime, at most: batch 1, `latency_threads` threads. Predicted from a
+    /// table measured part by part, and measured at the end (structured only).
+    LatencyMs(f64),
+    /// Share of the original's time of one run to keep, at most; measured as `latency_ms` is (structured only).
+    LatencyKept(f64),
     /// Share of the prunable weights to set to zero (unstructured only).
     Sparsity(f64),
     /// At most `n` weights that are not zero in each run of `m` along the axis that is summed over, as `"2:4"` (unstructured
@@ -282,6 +297,8 @@ impl Target {
             Self::MacsKept(_) => "macs_kept",
             Self::ParamsKept(_) => "params_kept",
             Self::Bytes(_) => "bytes",
+            Self::LatencyMs(_) => "latency_ms",
+            Self::LatencyKept(_) => "latency_kept",
             Self::Sparsity(_) => "sparsity",
             Self::NOfM(_) => "n_of_m",
             Self::BlocksRemoved(_) => "blocks_removed",
@@ -290,16 +307,22 @@ impl Target {
         }
     }
 
+    /// Whether it is about how long the model takes on this machine.
+    pub fn is_measured(self) -> bool {
+        matches!(self, Self::LatencyMs(_) | Self::LatencyKept(_))
+    }
+
     /// The share that it names, where it names one.
     pub fn share(self) -> Option<f64> {
         match self {
             Self::ChannelsRemoved(share)
             | Self::MacsKept(share)
             | Self::ParamsKept(share)
+            | Self::LatencyKept(share)
             | Self::Sparsity(share)
             | Self::Energy(share)
             | Self::RankRatio(share) => Some(share),
-            Self::Bytes(_) | Self::NOfM(_) | Self::BlocksRemoved(_) => None,
+            Self::Bytes(_) | Self::LatencyMs(_) | Self::NOfM(_) | Self::BlocksRemoved(_) => None,
         }
     }
 }
@@ -318,7 +341,9 @@ impl Method {
     /// The targets that a method can be given.
     fn targets(self) -> &'static [&'static str] {
         match self {
-            Self::Structured => &["channels_removed", "macs_kept", "params_kept", "bytes"],
+            Self::Structured => {
+                &["channels_removed", "macs_kept", "params_kept", "bytes", "latency_ms", "latency_kept"]
+            }
             Self::Unstructured => &["sparsity", "n_of_m"],
             Self::Depth => &["blocks_removed", "params_kept", "macs_kept"],
             Self::LowRank => &["energy", "rank_ratio", "params_kept", "macs_kept"],
@@ -340,8 +365,12 @@ impl PruneRequest {
         if let Some(share) = target.share().filter(|share| !(0.0..=1.0).contains(share)) {
             return Err(("target", format!("must be a share between 0 and 1, is {share}")));
         }
-        if target == Target::Bytes(0) {
-            return Err(("target", "a file has at least 1 byte".into()));
+        match target {
+            Target::Bytes(0) => return Err(("target", "a file has at least 1 byte".into())),
+            Target::LatencyMs(ms) if !(ms > 0.0 && ms.is_finite()) => {
+                return Err(("target", format!("`latency_ms` must be above 0, is {ms}")));
+            }
+            _ => {}
         }
         let fitting = self.method.targets();
         if !fitting.contains(&target.name()) {
@@ -357,6 +386,13 @@ impl PruneRequest {
         let round_to = self.round_to.unwrap_or(8);
         if !(1..=1024).contains(&round_to) {
             return Err(("round_to", format!("must be between 1 and 1024, is {round_to}")));
+        }
+        let latency_threads = self.latency_threads.unwrap_or(1);
+        if !(1..=1024).contains(&latency_threads) {
+            return Err(("latency_threads", format!("must be between 1 and 1024, is {latency_threads}")));
+        }
+        if self.latency_threads.is_some() && !target.is_measured() {
+            return Err(("latency_threads", "belongs to the targets `latency_ms` and `latency_kept`".into()));
         }
         if let Some(bad) = self.exclude.iter().find(|pattern| globset::Glob::new(pattern).is_err()) {
             return Err(("exclude", format!("`{bad}` is not a glob pattern")));
@@ -384,6 +420,7 @@ impl PruneRequest {
             exclude_operators: self.exclude_operators,
             bounds: self.bounds,
             keep_normalized: self.keep_normalized,
+            latency_threads,
             example_shapes: self.example_shapes,
             recovery,
             calibration_samples,

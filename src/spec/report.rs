@@ -194,6 +194,9 @@ pub struct PruneReport {
     /// the function; `None` where outputs are not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_error: Option<f64>,
+    /// How long the model takes before and after, where that was the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<PruneLatency>,
     /// Notes of the import and the surgery, each a sentence.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -212,6 +215,31 @@ pub struct StoredReport {
     pub sparse_bytes: Option<u64>,
     /// Why the form is dense.
     pub reason: Option<String>,
+}
+
+/// A cut that was chosen by how long the model takes on the worker's ONNX Runtime. Times are medians of runs in turns, for
+/// batch 1 or the batch that the model has fixed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PruneLatency {
+    pub threads: u32,
+    /// What was asked for.
+    pub target_ms: f64,
+    /// Measured: the original beside the cut model.
+    pub before_ms: f64,
+    /// What the table of parts said of the cut model before it was measured.
+    pub predicted_ms: f64,
+    /// Measured: the cut model beside the original.
+    pub after_ms: f64,
+    /// The spread of the single runs of the cut model.
+    pub after_p10_ms: f64,
+    pub after_p90_ms: f64,
+    /// Cut models that were measured until one met the target.
+    pub rounds: u32,
+    /// Parts of models that were timed for the prediction, and those whose times were known from jobs before.
+    pub parts_timed: u64,
+    pub parts_known: u64,
+    /// Whether no other attempt of this service worked on the machine meanwhile.
+    pub undisturbed: bool,
 }
 
 /// One residual block.

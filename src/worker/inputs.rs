@@ -63,6 +63,7 @@ pub(super) async fn prepare(shared: &Shared, claim: &Claim, spec: &JobSpec, scra
         datasets,
         resume: (!checkpoint.is_empty()).then(|| PathBuf::from(RESUME)),
         checkpoint_interval_ms: milliseconds(settings.checkpoint_interval),
+        host: Some(shared.launcher.scratch().host()),
         model_limits: settings.model_limits,
         dataset_limits: settings.dataset_limits,
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use secateur::cost::Host;
 use secateur::pipeline::{self, Stop};
 use secateur::spec::attempt::{
     AttemptMessage, DatasetLimits, Finished, InputDataset, InputModel, MadeModel, ModelLimits, RunTask, StepEnd,
@@ -58,6 +59,7 @@ impl Digits {
                 .into(),
             resume: None,
             checkpoint_interval_ms: 60_000,
+            host: None,
             model_limits: ModelLimits::default(),
             dataset_limits: DatasetLimits::default(),
         };
@@ -74,7 +76,7 @@ impl Digits {
     /// Runs the job on one thread until it ends or is interrupted.
     pub fn run(&self, interruptions: &Interruptions) -> Result<Finished, Stop> {
         let observer = Watched { digits: self, interruptions };
-        pipeline::run(&self.task.lock().unwrap(), 1, self.scratch.path(), &observer)
+        pipeline::run(&self.task.lock().unwrap(), 1, self.scratch.path(), &Host::alone(), &observer)
     }
 
     /// Lays the scratch directory of the next attempt: nothing but the last checkpoint.

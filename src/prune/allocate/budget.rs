@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Selection;
+use super::{Figure, Selection, Unfigured};
 use crate::cost::{self, OpenSizes};
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
@@ -50,9 +50,15 @@ impl Use {
     }
 }
 
+impl Figure for Budget {
+    fn of(&self, coupling: &Coupling, selection: &Selection) -> Result<f64, Unfigured> {
+        Ok(self.count(coupling, selection) as f64)
+    }
+}
+
 impl Budget {
     /// The figure for a selection.
-    pub fn of(&self, coupling: &Coupling, selection: &Selection) -> u64 {
+    fn count(&self, coupling: &Coupling, selection: &Selection) -> u64 {
         let widths = &selection.widths;
         let alone = self.products.iter().fold(0_u64, |sum, product| sum.saturating_add(product.of(widths)));
         let shared = self.shared.iter().flat_map(|uses| {

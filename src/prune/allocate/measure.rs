@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AllocateError, Budget, Selection};
+use super::{AllocateError, Figure, Selection, Unfigured};
 use crate::prune::coupling::Coupling;
 use crate::spec::prune::Target;
 
@@ -19,26 +19,30 @@ enum Kind<'a> {
     /// At least this share of the units goes.
     Removed(f64),
     /// At most this much of a figure stays.
-    Kept { budget: &'a Budget, most: f64, whole: f64 },
+    Kept { figure: &'a dyn Figure, most: f64, whole: f64 },
 }
 
 impl<'a> Measure<'a> {
-    /// `budget` is the figure that the target is about, where it is about one.
+    /// `figure` is what the target is about, where it is about a figure.
     ///
-    /// Errors: why it cannot be counted.
+    /// Errors: why it cannot be told.
     pub fn new(
         target: Target,
         coupling: &'a Coupling,
-        budget: &'a Result<Budget, String>,
+        figure: Result<&'a dyn Figure, &str>,
     ) -> Result<Self, AllocateError> {
-        let kept = |most: &dyn Fn(f64) -> f64| {
-            let budget = budget.as_ref().map_err(|reason| AllocateError::MacsUnknown(reason.clone()))?;
-            let whole = budget.of(coupling, &Selection::none(coupling)) as f64;
-            Ok(Kind::Kept { budget, most: most(whole), whole })
+        let kept = |most: &dyn Fn(f64) -> f64| -> Result<Kind<'a>, AllocateError> {
+            let figure = figure.map_err(|reason| AllocateError::MacsUnknown(reason.to_owned()))?;
+            let whole = figure.of(coupling, &Selection::none(coupling))?;
+            Ok(Kind::Kept { figure, most: most(whole), whole })
         };
         let kind = match target {
             Target::ChannelsRemoved(share) => Kind::Removed(share),
-            Target::MacsKept(share) | Target::ParamsKept(share) => kept(&|whole| share * whole)?,
+            Target::MacsKept(share) | Target::ParamsKept(share) | Target::LatencyKept(share) => {
+                kept(&|whole| share * whole)?
+            }
+            // The clock counts nanoseconds.
+            Target::LatencyMs(ms) => kept(&|_| ms * 1e6)?,
             // The budget counts bits.
             Target::Bytes(bytes) => kept(&|_| bytes as f64 * 8.0)?,
             other => return Err(AllocateError::Unsuitable { target: other.name() }),
@@ -59,14 +63,15 @@ impl<'a> Measure<'a> {
         matches!(self.kind, Kind::Kept { .. })
     }
 
-    pub fn is_met(&self, selection: &Selection) -> bool {
-        match &self.kind {
+    /// Errors: the figure cannot be told of this selection.
+    pub fn is_met(&self, selection: &Selection) -> Result<bool, Unfigured> {
+        Ok(match &self.kind {
             // A share of a channel cannot go: half of five channels are two.
             Kind::Removed(share) => {
                 selection.count() as f64 >= (share * self.coupling.units.len() as f64 + 1e-9).floor()
             }
-            Kind::Kept { budget, most, .. } => budget.of(self.coupling, selection) as f64 <= *most,
-        }
+            Kind::Kept { figure, most, .. } => figure.of(self.coupling, selection)? <= *most,
+        })
     }
 
     pub fn wants_something(&self) -> bool {
@@ -78,9 +83,16 @@ impl<'a> Measure<'a> {
     pub fn unreachable(&self, best: &Selection, bounded: usize) -> AllocateError {
         let best = match &self.kind {
             Kind::Removed(_) => selection_share(best, self.coupling),
-            Kind::Kept { budget, whole, .. } => {
-                let figure = budget.of(self.coupling, best) as f64;
-                if matches!(self.target, Target::Bytes(_)) { figure / 8.0 } else { figure / whole.max(1.0) }
+            Kind::Kept { figure, whole, .. } => {
+                let figure = match figure.of(self.coupling, best) {
+                    Ok(figure) => figure,
+                    Err(source) => return source.into(),
+                };
+                match self.target {
+                    Target::Bytes(_) => figure / 8.0,
+                    Target::LatencyMs(_) => figure / 1e6,
+                    _ => figure / whole.max(1.0),
+                }
             }
         };
         let because = match (because(self.coupling), bounded) {
@@ -93,11 +105,17 @@ impl<'a> Measure<'a> {
 
 /// The error of a target that was missed; `best` is in the target's own measure.
 pub fn missed(target: Target, best: f64, because: String) -> AllocateError {
-    let (name, best) = match target {
-        Target::Bytes(bytes) => (format!("bytes {bytes}"), format!("{:.0}", best.ceil())),
-        other => (format!("{} {}", other.name(), other.share().unwrap_or_default()), format!("{best:.4}")),
-    };
-    AllocateError::Unreachable { target: name, best, because }
+    let best = if matches!(target, Target::Bytes(_)) { format!("{:.0}", best.ceil()) } else { format!("{best:.4}") };
+    AllocateError::Unreachable { target: worded(target), best, because }
+}
+
+/// A target as messages name it.
+pub fn worded(target: Target) -> String {
+    match target {
+        Target::Bytes(bytes) => format!("bytes {bytes}"),
+        Target::LatencyMs(ms) => format!("latency_ms {ms}"),
+        other => format!("{} {}", other.name(), other.share().unwrap_or_default()),
+    }
 }
 
 fn selection_share(selection: &Selection, coupling: &Coupling) -> f64 {

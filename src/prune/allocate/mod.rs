@@ -13,12 +13,14 @@ mod widths;
 pub use bounds::Bounds;
 pub use budget::Budget;
 pub use classes::classes;
-pub use measure::missed;
+pub use measure::{missed, worded};
 pub use widths::{Rounding, Selection};
 
 use crate::spec::prune::{Scope, Target};
 
 use super::coupling::Coupling;
+use super::latency::LatencyError;
+use super::surgery::SurgeryError;
 use measure::Measure;
 
 /// Why no selection was made.
@@ -28,13 +30,31 @@ pub enum AllocateError {
     Unreachable { target: String, best: String, because: String },
     #[error("the multiply-accumulates cannot be counted: {0}")]
     MacsUnknown(String),
+    #[error(transparent)]
+    Unfigured(#[from] Unfigured),
     /// The parser of requests lets no such target through.
     #[error("the target `{target}` does not belong to this method")]
     Unsuitable { target: &'static str },
 }
 
+/// What a target is about: falls as channels go.
+pub trait Figure: std::fmt::Debug {
+    /// The figure for a selection.
+    ///
+    /// Errors: it can be told only by making the cut, and the cut or what follows failed.
+    fn of(&self, coupling: &Coupling, selection: &Selection) -> Result<f64, Unfigured>;
+}
+
+/// Why a figure is not known of a selection.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unfigured {
+    #[error(transparent)]
+    Surgery(#[from] SurgeryError),
+    #[error(transparent)]
+    Latency(#[from] LatencyError),
+}
+
 /// What a selection is made from.
-#[derive(Debug)]
 pub struct Allocation<'a> {
     pub coupling: &'a Coupling,
     /// One score a unit, comparable across groups.
@@ -46,7 +66,7 @@ pub struct Allocation<'a> {
     pub least: &'a [usize],
     pub rounding: &'a Rounding,
     /// The figure that the target is about, where it is about one; the reason where it cannot be counted.
-    pub budget: &'a Result<Budget, String>,
+    pub figure: Result<&'a dyn Figure, &'a str>,
 }
 
 /// Share of its units that every group keeps at least, so that a layer that scores low as a whole does not collapse and
@@ -60,7 +80,7 @@ impl Allocation<'_> {
     /// Errors: [`AllocateError::Unreachable`] with the best possible.
     pub fn select(&self, target: Target) -> Result<Selection, AllocateError> {
         let whole = Selection::none(self.coupling);
-        let measure = Measure::new(target, self.coupling, self.budget)?;
+        let measure = Measure::new(target, self.coupling, self.figure)?;
         let order = self.order(floor(&measure));
         let selection = |count: usize| {
             let mut selection = whole.clone();
@@ -70,14 +90,14 @@ impl Allocation<'_> {
         };
         let (mut low, mut high) = (0, order.len());
         let most = selection(high);
-        if !measure.is_met(&most) || (order.is_empty() && measure.wants_something()) {
+        if !measure.is_met(&most)? || (order.is_empty() && measure.wants_something()) {
             return Err(measure.unreachable(&most, self.least.iter().filter(|least| **least > 0).count()));
         }
         let mut best = most;
         while low < high {
             let middle = low.midpoint(high);
             let tried = selection(middle);
-            if measure.is_met(&tried) {
+            if measure.is_met(&tried)? {
                 (best, high) = (tried, middle);
             } else {
                 low = middle + 1;

@@ -19,7 +19,7 @@ use super::allocate::AllocateError;
 use super::coupling::{self, Coupling, FrozenGroup, Group, LeafId, Wishes};
 use super::names::Excluded;
 use super::{PruneError, structured};
-use crate::cost::{self, OpenSizes};
+use crate::cost::{self, Host, OpenSizes};
 use crate::data::Samples;
 use crate::onnx::bodies;
 use crate::onnx::graph::Graph;
@@ -127,7 +127,14 @@ fn couple(
         ..PruneRequest::default()
     };
     let note = match trial.parse() {
-        Ok(trial) => match structured::cut(model, graph, inferred, &trial, None) {
+        Ok(spec) => match structured::cut(structured::Cloth {
+            model,
+            graph,
+            inferred,
+            spec: &spec,
+            evidence: None,
+            host: &Host::alone(),
+        }) {
             Ok(cut) => return Ok((cut.coupling, cut.notes)),
             Err(error @ (PruneError::Couple(_) | PruneError::Names { .. })) => return Err(error),
             // Nothing can be removed; the groups say why.

@@ -249,7 +249,15 @@ fn statistics_of_every_position_stay() {
     let model = net.finish_in(&y, &[2, 5, 5], 8);
     let graph = model.graph();
     let inferred = crate::onnx::shape::infer(&model);
-    let cut = structured::cut(&model, &graph, &inferred, &half(), None).unwrap();
+    let cut = structured::cut(structured::Cloth {
+        model: &model,
+        graph: &graph,
+        inferred: &inferred,
+        spec: &half(),
+        evidence: None,
+        host: &Host::alone(),
+    })
+    .unwrap();
     let held = cut.coupling.frozen.iter().find(|frozen| frozen.what == "a (axis 0)").unwrap();
     assert!(held.reason.contains("not one number a channel"), "{held:?}");
     assert_eq!(cut.model.graph().initializer("a").unwrap().dims[0], 8);

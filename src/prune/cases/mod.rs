@@ -17,6 +17,7 @@ mod quantized;
 mod recurrent;
 mod regrouped;
 mod scored;
+mod timed;
 mod unstructured;
 
 use rand::{RngExt as _, SeedableRng as _};

@@ -24,12 +24,29 @@ fn verdict(change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certif
 
 fn verdict_on(model: &Model, change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
     let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(model), half());
-    let cut = structured::cut(model, &graph, &inferred, &spec, None).unwrap();
+    let cut = structured::cut(structured::Cloth {
+        model,
+        graph: &graph,
+        inferred: &inferred,
+        spec: &spec,
+        evidence: None,
+        host: &Host::alone(),
+    })
+    .unwrap();
     let mut plan = cut.plan.clone();
     change(&mut plan);
     let candidate = apply_plan(model, &plan).map_err(|error| error.to_string())?;
-    let run =
-        Run { model, graph: &graph, inferred: &inferred, spec: &spec, calibration: None, threads: 1, entered: &|_| {} };
+    let host = Host::alone();
+    let run = Run {
+        model,
+        graph: &graph,
+        inferred: &inferred,
+        spec: &spec,
+        calibration: None,
+        threads: 1,
+        host: &host,
+        entered: &|_| {},
+    };
     let tailor = Tailor::new(model, &graph, &inferred, &cut.coupling, &cut.selection);
     run.subject(&candidate).masked_equivalence(&tailor, &plan).map_err(|error| error.to_string())
 }

@@ -58,6 +58,7 @@ impl Run<'_> {
             drift: None,
             stored: None,
             output_error,
+            latency: None,
             notes: Vec::new(),
         };
         Ok(Pruned { model, plan: None, report, findings: Vec::new() })

@@ -76,6 +76,7 @@ impl Run<'_> {
             output_error,
             recovery: Vec::new(),
             recovered_certificate: None,
+            latency: None,
             notes: Vec::new(),
         };
         Ok(Pruned { model, plan: None, report, findings: Vec::new() })

@@ -89,6 +89,7 @@ impl Run<'_> {
             drift: None,
             stored: None,
             output_error,
+            latency: None,
             notes: sparse.notes,
         };
         Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::analyze::analyze_section;
 use super::figure::{code, count, percent, quantity, significant, text, thousands};
-use crate::spec::report::{Certificate, Drift, EpochReport, PruneReport, RetrainReport, StepReport};
+use crate::spec::report::{Certificate, Drift, EpochReport, PruneLatency, PruneReport, RetrainReport, StepReport};
 
 /// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
 const MOST_ROWS: usize = 100;
@@ -36,6 +36,18 @@ pub(super) fn section(page: &mut String, step: &StepReport, of: usize) {
     }
 }
 
+/// How long the model took before and after.
+fn timed(page: &mut String, latency: &PruneLatency) {
+    let PruneLatency { before_ms, after_ms, predicted_ms, after_p10_ms, after_p90_ms, .. } = latency;
+    let _ = writeln!(
+        page,
+        "\nOne run took {after_ms:.2} ms ({after_p10_ms:.2} to {after_p90_ms:.2}; predicted {predicted_ms:.2}), the original \
+         {before_ms:.2} ms: medians of runs in turns on ONNX Runtime with {}{}.",
+        count(latency.threads.into(), "thread"),
+        if latency.undisturbed { "" } else { ", while other work went on or may have" }
+    );
+}
+
 fn prune_section(page: &mut String, prune: &PruneReport) {
     let cut = prune.groups.iter().filter(|group| group.width_after < group.width_before).count();
     let what = match prune.method.as_str() {
@@ -60,6 +72,9 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
         None => {
             page.push_str("\nA dry run: this is what would be cut. No model was made, and nothing was certified.\n");
         }
+    }
+    if let Some(latency) = &prune.latency {
+        timed(page, latency);
     }
     recovery(page, prune);
     if let Some(drift) = &prune.drift {

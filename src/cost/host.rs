@@ -1,0 +1,135 @@
+//! What the attempts on one machine share where latency is measured: a lock that tells whether others are at work, and the
+//! tables of what was measured before.
+//!
+//! ```text
+//! <folder>/at-work.lock          held shared (flock) by every attempt, alone by one that measures
+//! <folder>/latency-<hash>.txt    one table for each library, processor and number of threads
+//! ```
+//!
+//! Knows nothing of models. Who measures is told whether the machine was its own; nobody waits for long.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::LatencyTable;
+
+/// How long others at work are waited for. Pruning and evaluating often end within it; a retraining does not, and its end
+/// cannot be waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the others have ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The folder that attempts on this machine share; none where one works by itself.
+#[derive(Debug)]
+pub struct Host {
+    shared: Option<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    /// Held shared; the kernel lets it go when the process ends, whatever ends it.
+    at_work: Mutex<File>,
+}
+
+/// The machine while latency is measured: others wait at their start until this is dropped.
+#[derive(Debug)]
+pub struct Quiet<'a> {
+    /// `None` where others are at work all the same.
+    held: Option<&'a Mutex<File>>,
+    alone: bool,
+}
+
+impl Host {
+    /// Nothing is shared: tables live as long as the process, and others are not known of.
+    pub fn alone() -> Self {
+        Self { shared: None }
+    }
+
+    /// Says that this process is at work on the machine; waits for a measurement that is going on.
+    ///
+    /// Errors: the folder or the lock cannot be made.
+    pub fn join(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let lock = OpenOptions::new().create(true).append(true).open(folder.join("at-work.lock"))?;
+        flock(&lock, FlockOperation::LockShared)?;
+        Ok(Self { shared: Some(Shared { folder: folder.to_path_buf(), at_work: Mutex::new(lock) }) })
+    }
+
+    /// Asks for the machine: waits for others for a while, then goes on beside them.
+    pub fn quiet(&self) -> Quiet<'_> {
+        let Some(shared) = &self.shared else { return Quiet { held: None, alone: false } };
+        let start = Instant::now();
+        loop {
+            {
+                let lock = shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+                if flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                    return Quiet { held: Some(&shared.at_work), alone: true };
+                }
+                // Asking has let the shared lock go; two who ask at the same time cannot wait for each other so.
+                let _ = flock(&*lock, FlockOperation::LockShared);
+            }
+            if start.elapsed() >= PATIENCE {
+                return Quiet { held: None, alone: false };
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What was measured before on this processor, under conditions such as the library's version and threads.
+    pub fn table(&self, conditions: &str) -> LatencyTable {
+        let folder = self.shared.as_ref().map(|shared| shared.folder.as_path());
+        LatencyTable::open(folder, &format!("{}, {conditions}", processor()))
+    }
+}
+
+impl Quiet<'_> {
+    /// Whether no other attempt is at work.
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        if let Some(lock) = self.held {
+            let lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = flock(&*lock, FlockOperation::LockShared);
+        }
+    }
+}
+
+/// The processor as it names itself.
+pub fn processor() -> String {
+    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_measures_has_the_machine_alone_and_others_join_when_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let measuring = Host::join(folder.path()).unwrap();
+        let quiet = measuring.quiet();
+        assert!(quiet.is_alone());
+        let lock = OpenOptions::new().append(true).open(folder.path().join("at-work.lock")).unwrap();
+        assert!(flock(&lock, FlockOperation::NonBlockingLockShared).is_err(), "an attempt that starts waits");
+        drop(quiet);
+        flock(&lock, FlockOperation::NonBlockingLockShared).unwrap();
+    }
+
+    #[test]
+    fn by_itself_nothing_is_known_of_others() {
+        assert!(!Host::alone().quiet().is_alone());
+    }
+}
