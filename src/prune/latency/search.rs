@@ -6,10 +6,10 @@ use crate::prune::structured::Cut;
 use crate::spec::prune::Target;
 use crate::spec::report::PruneLatency;
 
-/// Cut models that are measured at most. The second is within a few per cent of what was asked for.
+/// Cut models that are measured at most. Each is a whole measurement, so that a search ends.
 const ROUNDS: u32 = 6;
 
-/// The share of the asked time that is aimed at: medians of the same model differ by about 1 % from one race to the next.
+/// The share of the asked time that is aimed at: room for what two measurements of the same model differ by.
 const MARGIN: f64 = 0.98;
 
 /// A model that takes less than this share of the asked time lost more than it had to, and is tried larger.

@@ -18,7 +18,7 @@ pub struct Rounds {
     time: Duration,
 }
 
-/// Parts of a model. The least of four runs is within 2 % of the least of twenty on a quiet machine.
+/// Parts of a model. The quickest run counts, so that four are enough to leave disturbances out.
 pub const PARTS: Rounds = Rounds { warm_up: 1, fewest: 4, most: 12, time: Duration::from_millis(400) };
 
 /// Whole models, whose medians are reported.
