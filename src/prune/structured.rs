@@ -1,7 +1,7 @@
 //! The structured cut, from a model and a spec to a plan and the cut model. The certificate is apart.
 
 use super::allocate::{self, AllocateError, Allocation, Bounds, Budget, Figure, Rounding, Selection, Unfigured};
-use super::coupling::{self, Coupling, Hold, Member, Wishes};
+use super::coupling::{self, Coupling, Hold, Member, Part, Wishes};
 use super::error::PruneError;
 use super::importance::{Evidence, Scores, Scoring};
 use super::latency::Clock;
@@ -170,7 +170,8 @@ impl Cutter<'_> {
             });
             match made {
                 Ok((selection, plan, model)) => {
-                    let notes = [scores.notes.clone(), bounds.notes, self.held.clone()].concat();
+                    let twice = cut_twice(&coupling, &selection);
+                    let notes = [scores.notes.clone(), bounds.notes, self.held.clone(), twice].concat();
                     self.scores = Some(scores);
                     return Ok(Cut { coupling, selection, plan, model, notes, latency: None });
                 }
@@ -241,6 +242,41 @@ fn stricter_than(target: Target, asked: Target, measured: f64) -> Target {
         (Target::Bytes(bytes), Target::Bytes(most)) => Target::Bytes((bytes as f64 * most as f64 / measured) as u64),
         (other, _) => other,
     }
+}
+
+/// That axes which are products of two groups lose a share of each, where there are such: less of them is left than of the
+/// others.
+fn cut_twice(coupling: &Coupling, selection: &Selection) -> Vec<String> {
+    let mut axes = 0_usize;
+    let mut least: Option<(f64, &str, usize)> = None;
+    for tensor in coupling.tensors.iter().filter(|tensor| tensor.constant_use.is_some()) {
+        for (axis, layout) in tensor.axes.iter().flatten().enumerate() {
+            let shares: Vec<f64> = (layout.parts.iter())
+                .filter_map(|part| match part {
+                    Part::Leaf(leaf) => {
+                        let (kept, all) =
+                            (selection.widths[*leaf as usize] as usize, coupling.leaves[*leaf as usize].size);
+                        (kept < all).then_some(kept as f64 / all as f64)
+                    }
+                    Part::Fixed(_) => None,
+                })
+                .collect();
+            if shares.len() > 1 {
+                axes += 1;
+                let left: f64 = shares.iter().product();
+                if least.is_none_or(|(least, ..)| left < least) {
+                    least = Some((left, &tensor.name, axis));
+                }
+            }
+        }
+    }
+    let note = |(left, name, axis): (f64, &str, usize)| {
+        format!(
+            "{axes} axes are products of two groups (heads and positions in a head, groups and channels in a group) and lose \
+             a share of each: of axis {axis} of `{name}` {left:.2} is left; `exclude` or `bounds` leave one of them alone"
+        )
+    };
+    least.map(note).into_iter().collect()
 }
 
 impl Cut {

@@ -13,6 +13,7 @@ mod left_alone;
 mod low_rank;
 mod mutations;
 mod normalised;
+mod places;
 mod quantized;
 mod recurrent;
 mod regrouped;

@@ -180,3 +180,155 @@ fn a_model_that_pairs_its_samples_is_run_on_even_batches() {
     let batches: Vec<u64> = certificate.checks.iter().map(|check| check.batch_size).collect();
     assert!(batches.contains(&2) && batches.contains(&4) && !batches.contains(&3), "{batches:?}");
 }
+
+/// The cut of a constant in a plan.
+fn cut_of<'p>(plan: &'p mut Plan, tensor: &str) -> &'p mut crate::prune::surgery::TensorCut {
+    plan.tensors.iter_mut().find(|cut| cut.tensor == tensor).unwrap_or_else(|| panic!("`{tensor}` is not cut"))
+}
+
+/// Grouped convolutions whose channels are normalised in groups.
+fn groups() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4, 5, 5]);
+    let y = net.grouped_conv("a", &x, 4, 8, 4);
+    let (scale, shift) = (net.positive("scale", &[8]), net.weight("shift", &[8]));
+    let (mean, variance) = (net.weight("mean", &[8]), net.positive("variance", &[8]));
+    let y = net.node("BatchNormalization", &[&y, &scale, &shift, &mean, &variance], &[]);
+    let y = net.grouped_conv("b", &y, 8, 8, 8);
+    let y = net.conv("c", &y, 8, 2);
+    net.finish(&y, &[2, 5, 5])
+}
+
+#[test]
+fn a_group_count_left_as_it_was_is_seen() {
+    assert!(verdict_on(&groups(), |_| {}).unwrap().passed);
+    let error = verdict_on(&groups(), |plan| plan.attributes.retain(|change| change.attribute != "group")).unwrap_err();
+    assert!(error.contains("does not run"), "{error}");
+}
+
+#[test]
+fn scales_and_variances_of_other_channels_are_seen() {
+    for name in ["scale", "shift", "mean", "variance"] {
+        let error = verdict_on(&groups(), |plan| shift(&mut cut_of(plan, name).axes[0])).unwrap_err();
+        assert!(error.contains("differs from the masked original"), "{name}: {error}");
+    }
+}
+
+fn recurrent() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4, 3]);
+    let y = net.node("Transpose", &[&x], &[("perm", ints(&[1, 0, 2]))]);
+    let (w, r, b) = (net.weight("w", &[1, 32, 3]), net.weight("r", &[1, 32, 8]), net.weight("b", &[1, 64]));
+    let y = net.b.nodes("LSTM", &[&y, &w, &r, &b], &[("hidden_size", Attribute::Int(8))], 2);
+    let axes = net.numbers(&[0]);
+    let y = net.node("Squeeze", &[&y[1], &axes], &[]);
+    let y = net.dense("head", &y, 8, 2);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn gates_that_are_taken_with_a_wrong_stride_are_seen() {
+    assert!(verdict_on(&recurrent(), |_| {}).unwrap().passed);
+    // All rows of the first gates instead of some of each.
+    let error = verdict_on(&recurrent(), |plan| {
+        for name in ["w", "r"] {
+            let axis = cut_of(plan, name).axes.iter_mut().find(|axis| axis.axis == 1).unwrap();
+            axis.removed = (0..axis.removed.len() as u32).collect();
+        }
+    });
+    assert!(error.unwrap_err().contains("differs from the masked original"));
+    let error = verdict_on(&recurrent(), |plan| shift(&mut cut_of(plan, "b").axes[0])).unwrap_err();
+    assert!(error.contains("differs from the masked original"), "{error}");
+}
+
+#[test]
+fn a_hidden_size_left_as_it_was_is_seen() {
+    assert!(verdict_on(&recurrent(), |plan| plan.attributes.clear()).is_err());
+}
+
+/// Attention whose scores are divided by the root of the positions in a head, read off the shape.
+fn scaled() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[5, 4]);
+    let (q, k, v) = (net.weight("q", &[4, 8]), net.weight("k", &[4, 8]), net.weight("v", &[4, 8]));
+    let [query, key, value] = [q, k, v].map(|w| net.node("MatMul", &[&x, &w], &[]));
+    let turned = net.node("Transpose", &[&key], &[("perm", ints(&[0, 2, 1]))]);
+    let scores = net.node("MatMul", &[&query, &turned], &[]);
+    let size = net.node("Shape", &[&query], &[]);
+    let last = net.b.constant(&Tensor::from_i64(&[], &[2]));
+    let size = net.node("Gather", &[&size, &last], &[]);
+    let size = net.node("Cast", &[&size], &[("to", Attribute::Int(1))]);
+    let root = net.node("Sqrt", &[&size], &[]);
+    let scores = net.node("Div", &[&scores, &root], &[]);
+    let soft = net.node("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
+    let y = net.node("MatMul", &[&soft, &value], &[]);
+    let o = net.weight("o", &[8, 2]);
+    let y = net.node("MatMul", &[&y, &o], &[]);
+    net.finish(&y, &[5, 2])
+}
+
+#[test]
+fn a_scale_that_is_not_pinned_is_seen() {
+    assert!(verdict_on(&scaled(), |_| {}).unwrap().passed);
+    let error = verdict_on(&scaled(), |plan| plan.numbers.clear()).unwrap_err();
+    assert!(error.contains("differs from the masked original"), "{error}");
+}
+
+/// Attention as one operator.
+fn heads() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[5, 4]);
+    let (q, k, v) = (net.weight("q", &[4, 16]), net.weight("k", &[4, 16]), net.weight("v", &[4, 16]));
+    let parts = [q, k, v].map(|w| net.node("MatMul", &[&x, &w], &[]));
+    let inputs = parts.each_ref().map(String::as_str);
+    let y = net.fused("MultiHeadAttention", &inputs, &[("num_heads", Attribute::Int(4))]);
+    let o = net.weight("o", &[16, 2]);
+    let y = net.node("MatMul", &[&y, &o], &[]);
+    net.b.import("com.microsoft", 1);
+    net.finish(&y, &[5, 2])
+}
+
+#[test]
+fn a_head_count_left_as_it_was_is_seen() {
+    assert!(verdict_on(&heads(), |_| {}).unwrap().passed);
+    // Four heads of two positions where two of four are right: it runs, and computes something else.
+    let error = verdict_on(&heads(), |plan| plan.attributes.clear()).unwrap_err();
+    assert!(error.contains("differs from the masked original"), "{error}");
+}
+
+/// A normalisation over channels, written out: the mean divides by what is kept.
+fn normalised() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let sum = net.numbers(&[1]);
+    let sum = net.node("ReduceSum", &[&y, &sum], &[("keepdims", Attribute::Int(1))]);
+    let shape = net.node("Shape", &[&y], &[]);
+    let last = net.b.constant(&Tensor::from_i64(&[], &[1]));
+    let count = net.node("Gather", &[&shape, &last], &[]);
+    let count = net.node("Cast", &[&count], &[("to", Attribute::Int(1))]);
+    let mean = net.node("Div", &[&sum, &count], &[]);
+    let y = net.node("Sub", &[&y, &mean], &[]);
+    let y = net.dense("b", &y, 8, 2);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn a_mean_over_another_count_is_seen() {
+    assert!(verdict_on(&normalised(), |_| {}).unwrap().passed);
+    let error = verdict_on(&normalised(), |plan| plan.numbers.clear()).unwrap_err();
+    assert!(error.contains("differs from the masked original"), "{error}");
+}
+
+#[test]
+fn the_wrong_end_of_a_joined_axis_is_seen() {
+    let error = verdict(|plan| {
+        let cut = cut_of(plan, "c");
+        let axis = cut.axes.iter_mut().find(|axis| axis.axis == 1).unwrap();
+        let half = axis.size as u32 / 2;
+        // What belongs to the first operand is taken from the second, and the other way round.
+        axis.removed = axis.removed.iter().map(|index| (index + half) % (2 * half)).collect();
+        axis.removed.sort_unstable();
+    });
+    assert!(error.unwrap_err().contains("differs from the masked original"));
+}

@@ -58,3 +58,92 @@ fn products_of_dynamically_quantized_rows_are_cut() {
     assert!(rows < 8 && columns < 6);
     assert_eq!(shape(&pruned, "b"), [rows, columns]);
 }
+
+/// Eight convolution channels of the same bytes, whose scales tell them apart; a second layer that reads them.
+fn same_bytes(as_operator: bool) -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let filter: Vec<u8> = (0..27).map(|i| (i * 7 % 120) as u8).collect();
+    let w = net.b.initializer("a", &bytes(DataType::Int8, &[8, 3, 3, 3], &filter.repeat(8)));
+    let values: Vec<f32> = (0..8).map(|i| if i % 2 == 0 { 0.02 } else { 0.001 }).collect();
+    let scale = net.b.initializer("a.scale", &Tensor::from_f32(&[8], &values));
+    let zero = net.b.initializer("a.zero", &bytes(DataType::Int8, &[8], &[0; 8]));
+    let pads = ("pads", ints(&[1, 1, 1, 1]));
+    let (one, middle) = (
+        net.b.constant(&Tensor::from_f32(&[], &[0.02])),
+        net.b.initializer("middle", &bytes(DataType::Uint8, &[], &[128])),
+    );
+    let y = if as_operator {
+        let x = net.node("QuantizeLinear", &[&x, &one, &middle], &[]);
+        let bias = (0..8_i32).flat_map(|i| (40 * i).to_le_bytes()).collect::<Vec<u8>>();
+        let bias = net.b.initializer("a.bias", &bytes(DataType::Int32, &[8], &bias));
+        let y = net.node("QLinearConv", &[&x, &one, &middle, &w, &scale, &zero, &one, &middle, &bias], &[pads]);
+        let z = net.fused("QLinearLeakyRelu", &[&y, &one, &middle, &one, &middle], &[("alpha", Attribute::Float(0.1))]);
+        let y = net.fused("QLinearAdd", &[&y, &one, &middle, &z, &one, &middle, &one, &middle], &[]);
+        net.node("DequantizeLinear", &[&y, &one, &middle], &[])
+    } else {
+        let w = net.node("DequantizeLinear", &[&w, &scale, &zero], &[("axis", Attribute::Int(0))]);
+        net.node("Conv", &[&x, &w], &[pads])
+    };
+    let y = net.conv("b", &y, 8, 2);
+    net.b.import("com.microsoft", 1);
+    net.finish(&y, &[2, 5, 5])
+}
+
+#[test]
+fn quantized_weights_are_scored_by_the_numbers_that_they_stand_for() {
+    for as_operator in [false, true] {
+        let spec = PruneRequest {
+            target: Some(Target::ChannelsRemoved(0.5)),
+            criterion: crate::spec::prune::Criterion::L2,
+            round_to: Some(1),
+            ..PruneRequest::default()
+        };
+        let pruned = prune(&same_bytes(as_operator), &spec.parse().unwrap(), None, 1, &|_| {}).unwrap();
+        assert!(proof(&pruned).passed);
+        assert_eq!(shape(&pruned, "a"), [4, 3, 3, 3]);
+        let scale = pruned.model.graph().constant("a.scale").unwrap().unwrap().to_f32().unwrap().into_owned();
+        let large = scale.iter().filter(|scale| **scale > 0.01).count();
+        assert!(large >= 3, "as operator {as_operator}: {scale:?}");
+    }
+}
+
+#[test]
+fn layers_of_quantized_operators_are_cut_with_their_parameters() {
+    let pruned = certified_on_one(&same_bytes(true));
+    for name in ["a.scale", "a.zero", "a.bias"] {
+        assert_eq!(shape(&pruned, name), [4], "{name}");
+    }
+}
+
+#[test]
+fn quantized_products_are_cut_on_both_sides() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 8);
+    let one = net.b.constant(&Tensor::from_f32(&[], &[0.05]));
+    let middle = net.b.initializer("middle", &bytes(DataType::Uint8, &[], &[120]));
+    let y = net.node("QuantizeLinear", &[&y, &one, &middle], &[]);
+    let w = net.small_integers("w", &[8, 6]);
+    let values: Vec<f32> = (0..6).map(|_| net.rng.random_range(0.005..0.01)).collect();
+    let scales = net.b.initializer("w.scale", &Tensor::from_f32(&[6], &values));
+    let zeros = net.b.initializer("w.zero", &bytes(DataType::Int8, &[6], &[0; 6]));
+    let y = net.node("QLinearMatMul", &[&y, &one, &middle, &w, &scales, &zeros, &one, &middle], &[]);
+    let z = net.node("DequantizeLinear", &[&y, &one, &middle], &[]);
+    let y = net.fused("QLinearSigmoid", &[&y, &one, &middle, &one, &middle], &[]);
+    let joined = net.b.fresh("joined");
+    let axis = [("axis", Attribute::Int(1))];
+    let inputs = [&one, &middle, &y, &one, &middle, &y, &one, &middle].map(String::as_str);
+    net.b.raw_node("com.microsoft", "QLinearConcat", &inputs, &axis, std::slice::from_ref(&joined));
+    let y = net.node("DequantizeLinear", &[&joined, &one, &middle], &[]);
+    let y = net.dense("b", &y, 12, 2);
+    let z = net.dense("c", &z, 6, 2);
+    let y = net.node("Add", &[&y, &z], &[]);
+    net.b.import("com.microsoft", 1);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    let (rows, columns) = (shape(&pruned, "a")[0], shape(&pruned, "c")[1]);
+    assert!(rows < 8 && columns < 6);
+    assert_eq!(shape(&pruned, "w"), [rows, columns]);
+    assert_eq!(shape(&pruned, "w.scale"), [columns]);
+    assert_eq!(shape(&pruned, "b")[1], 2 * columns);
+}

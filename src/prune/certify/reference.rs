@@ -83,7 +83,14 @@ fn consumed(graph: &Graph<'_>, node: &NodeProto) -> Vec<usize> {
         | "Hardmax"
         | "LogSoftmax"
         | "LpNormalization"
+        | "QGemm"
+        | "QLinearConv"
         | "Softmax" => vec![0],
+        // Quantized operands have a scale and a zero point behind them.
+        "QLinearMatMul" => {
+            let computed: Vec<usize> = [0, 3].into_iter().filter(is_computed).collect();
+            if computed.is_empty() { vec![0] } else { computed }
+        }
         "Attention" if fused => vec![0],
         "Einsum" | "FusedGemm" | "FusedMatMul" | "Gemm" | "MatMul" | "MatMulInteger" => {
             let operands = if node.is("Einsum") { node.input.len() } else { 2 };

@@ -251,7 +251,12 @@ fn is_quantized(relations: &Relations<'_>, tensor: usize) -> bool {
     let graph = relations.graph;
     let tensor = &relations.tensors[tensor];
     match tensor.constant_use {
-        Some((node, slot)) => graph.node(node).is("DequantizeLinear") && matches!(slot, 0 | 2),
+        Some((node, slot)) => match graph.node(node).op_type() {
+            "DequantizeLinear" => matches!(slot, 0 | 2),
+            "QLinearConv" => slot == 8,
+            "QGemm" => slot == 6,
+            _ => false,
+        },
         None => graph
             .producer(&tensor.name)
             .is_some_and(|(node, _)| graph.node(node).is("ConvInteger") || graph.node(node).is("MatMulInteger")),

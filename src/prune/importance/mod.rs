@@ -8,6 +8,7 @@ mod activation_mean;
 mod apoz;
 mod bn_scale;
 mod contraction;
+mod dequantized;
 mod fisher;
 mod fpgm;
 mod gradients;

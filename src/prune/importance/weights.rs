@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::ImportanceError;
 use super::contraction::{is_contracted, is_produced};
+use super::dequantized;
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::prune::coupling::{Coupling, LeafId, Part};
 
@@ -50,12 +51,14 @@ impl<'c> Weight<'c> {
         let mut found = Vec::new();
         for tensor in &coupling.tensors {
             let (Some((node, slot)), Some(axes)) = (tensor.constant_use, &tensor.axes) else { continue };
-            let contracted = is_contracted(graph, node, slot);
+            let contracted = is_contracted(graph, node, slot) || dequantized::is_weight(graph, node, slot);
             let factor = |axis: usize, part: &Part| match part {
                 Part::Leaf(leaf) => Factor {
                     size: coupling.leaves[*leaf as usize].size,
                     leaf: Some(*leaf),
-                    produced: !contracted || is_produced(graph, node, slot, axis, axes.len()),
+                    produced: !contracted
+                        || dequantized::is_produced(graph, node, slot, axis, axes.len())
+                            .unwrap_or_else(|| is_produced(graph, node, slot, axis, axes.len())),
                     cuttable: cuttable[*leaf as usize],
                 },
                 Part::Fixed(_) => Factor { size: 1, leaf: None, produced: false, cuttable: false },
@@ -93,7 +96,7 @@ impl<'c> Weight<'c> {
         let Some(tensor) = graph.constant(self.name) else { return Ok(None) };
         let tensor = tensor.map_err(unreadable)?;
         if !tensor.dtype.is_float() {
-            return Ok(None);
+            return dequantized::values(graph, self.node, self.slot, &tensor).map(|values| with(&values)).transpose();
         }
         with(&tensor.to_f32().map_err(unreadable)?).map(Some)
     }

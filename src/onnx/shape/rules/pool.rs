@@ -11,6 +11,7 @@ pub const FAMILIES: &[Family] = &[
     (MS, &["QLinearAveragePool"], qlinear_pool),
     (AI, &["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"], global),
     (MS, &["QLinearGlobalAveragePool"], qlinear_global),
+    (AI, &["Col2Im"], columns),
     (AI, &["MaxUnpool"], unpool),
     (AI, &["MaxRoiPool"], roi_pool),
     (AI, &["RoiAlign"], roi_align),
@@ -52,6 +53,17 @@ fn qlinear_global(call: &Call) -> Outputs {
         return Err("its layout is not followed".into());
     }
     global(call)
+}
+
+/// Blocks side by side, put together to an image.
+fn columns(call: &Call) -> Outputs {
+    let (input, image, block) = (call.dims(0)?, call.numbers(1)?, call.numbers(2)?);
+    let [batch, channels, _] = input else { return Err("its input is not made of blocks".into()) };
+    let places =
+        block.iter().try_fold(1_i64, |places, size| places.checked_mul(*size)).ok_or("its blocks are too large")?;
+    let channels = channels.div_exact(&Dim::known(places)).ok_or("its channels do not divide into blocks")?;
+    let dims = [batch.clone(), channels].into_iter().chain(image.into_iter().map(Dim::known)).collect();
+    Ok(vec![Fact::new(call.dtype(0), dims)])
 }
 
 fn unpool(call: &Call) -> Outputs {

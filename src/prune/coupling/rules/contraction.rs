@@ -34,7 +34,12 @@ pub fn conv(site: &mut Site<'_, '_>) -> Ruling {
 
 /// The same where the third input is something else.
 pub fn conv_without_bias(site: &mut Site<'_, '_>) -> Ruling {
-    let (x, w, y) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    conv_with_weight(site, 1)
+}
+
+/// The same with the weight at another slot.
+pub fn conv_with_weight(site: &mut Site<'_, '_>, weight: usize) -> Ruling {
+    let (x, w, y) = (site.input(0)?, site.input(weight)?, site.output(0)?);
     if x.len() < 3 || w.len() != x.len() || y.len() != x.len() {
         return Err("the ranks of input, weight and output differ".into());
     }
@@ -117,7 +122,12 @@ fn mat_mul(site: &mut Site<'_, '_>) -> Ruling {
 
 /// The same, each matrix perhaps transposed.
 pub fn matrices(site: &mut Site<'_, '_>, turned: [bool; 2]) -> Ruling {
-    let (mut a, mut b, mut y) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    matrices_at(site, [0, 1], turned)
+}
+
+/// The same with the operands at other slots.
+pub fn matrices_at(site: &mut Site<'_, '_>, slots: [usize; 2], turned: [bool; 2]) -> Ruling {
+    let (mut a, mut b, mut y) = (site.input(slots[0])?, site.input(slots[1])?, site.output(0)?);
     for (axes, _) in [&mut a, &mut b].into_iter().zip(turned).filter(|(axes, turned)| *turned && axes.len() > 1) {
         let rank = axes.len();
         axes.swap(rank - 2, rank - 1);

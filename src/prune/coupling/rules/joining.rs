@@ -8,9 +8,15 @@ pub const RULES: &[(&str, Rule)] = &[("Concat", concat), ("Split", split), ("Sli
 
 /// Each operand's axis lies behind the one before it.
 fn concat(site: &mut Site<'_, '_>) -> Ruling {
+    let slots: Vec<usize> = (0..site.node().input.len()).collect();
+    join(site, &slots)
+}
+
+/// The same for the operands at some slots.
+pub fn join(site: &mut Site<'_, '_>, slots: &[usize]) -> Ruling {
     let y = site.output(0)?;
     let axis = Site::axis(site.node().int("axis").unwrap_or(1), y.len())?;
-    let parts = (0..site.node().input.len()).map(|slot| site.input(slot)).collect::<Result<Vec<_>, _>>()?;
+    let parts = slots.iter().map(|slot| site.input(*slot)).collect::<Result<Vec<_>, _>>()?;
     for part in &parts {
         if part.len() != y.len() {
             return Err("the ranks differ".into());

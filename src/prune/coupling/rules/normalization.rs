@@ -12,6 +12,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("LayerNormalization", layer_norm),
     ("LpNormalization", lp_norm),
     ("LRN", local_response),
+    ("MeanVarianceNormalization", mean_variance),
     ("RMSNormalization", layer_norm),
     ("SimplifiedLayerNormalization", layer_norm),
     ("Softmax", softmax),
@@ -105,6 +106,17 @@ fn lp_norm(site: &mut Site<'_, '_>) -> Ruling {
     let axis = Site::axis(site.node().int("axis").unwrap_or(-1), x.len())?;
     site.all_same(&x, &y);
     site.normalised(&x[axis..=axis]);
+    Ok(())
+}
+
+/// Mean and variance over some axes, those of the planes by default. The others pass.
+fn mean_variance(site: &mut Site<'_, '_>) -> Ruling {
+    let (x, y) = (site.input(0)?, site.output(0)?);
+    site.all_same(&x, &y);
+    let axes = site.node().ints("axes").unwrap_or(&[0, 2, 3]);
+    for axis in axes {
+        site.freeze(x[Site::axis(*axis, x.len())?], "mean and variance run over this axis");
+    }
     Ok(())
 }
 

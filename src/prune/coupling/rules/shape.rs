@@ -4,8 +4,14 @@
 use super::super::site::{Ruling, Site};
 use super::Rule;
 
-pub const RULES: &[(&str, Rule)] =
-    &[("Constant", nothing), ("ConstantOfShape", nothing), ("Shape", nothing), ("Size", nothing)];
+pub const RULES: &[(&str, Rule)] = &[
+    ("Constant", nothing),
+    ("ConstantOfShape", nothing),
+    ("RandomNormal", nothing),
+    ("RandomUniform", nothing),
+    ("Shape", nothing),
+    ("Size", nothing),
+];
 
 #[expect(clippy::unnecessary_wraps, reason = "it is a rule like the others")]
 fn nothing(_: &mut Site<'_, '_>) -> Ruling {
