@@ -144,7 +144,13 @@ impl Cutter<'_> {
             let coupling = coupling::couple(model, graph, inferred, &self.wishes)?;
             let scores = match self.scores.take() {
                 Some(scores) => scores,
-                None => self.scoring.scores(graph, &coupling, evidence)?,
+                None => {
+                    let mut scores = self.scoring.scores(graph, &coupling, evidence)?;
+                    if scores.are_losses {
+                        weigh(&coupling, &mut scores, &self.budget(&coupling));
+                    }
+                    scores
+                }
             };
             let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
             let (budget, time);
@@ -198,6 +204,21 @@ impl Cutter<'_> {
             Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),
             Target::Bytes(_) => Ok(Budget::bits(graph, inferred, coupling, model.size_bytes() as u64 * 8)),
             _ => Ok(Budget::default()),
+        }
+    }
+}
+
+/// Divides what is lost with a unit by what is saved with it: a budget is met at the least loss where those go first whose
+/// loss is least for what they save.
+fn weigh(coupling: &Coupling, scores: &mut Scores, budget: &Result<Budget, String>) {
+    let Ok(budget) = budget else { return };
+    let saved = budget.saved(coupling);
+    if saved.iter().all(|saved| *saved == 0) {
+        return;
+    }
+    for (group, saved) in coupling.groups.iter().zip(&saved) {
+        for score in &mut scores.of_units[group.units.clone()] {
+            *score /= (*saved).max(1) as f64;
         }
     }
 }

@@ -34,13 +34,17 @@ pub enum Criterion {
     /// The same on single samples, which is the diagonal of the Fisher information. Without labels they are drawn from the
     /// model's own scores; outputs that are no scores of classes are given unit noise in the place of labels.
     Fisher,
+    /// The error that remains when the channel goes and the layers that read it are repaired in closed form, on the samples
+    /// of the dataset, as a share of what their outputs vary; errors of several layers are added, so that `reduction` does not
+    /// matter. Loss for what is saved decides where to cut. The default with a dataset (structured only).
+    Obs,
     /// A seeded draw; the baseline that any criterion has to beat.
     Random,
 }
 
 impl Criterion {
     /// Every criterion, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::L1,
         Self::L2,
         Self::Lamp,
@@ -51,6 +55,7 @@ impl Criterion {
         Self::Wanda,
         Self::Taylor,
         Self::Fisher,
+        Self::Obs,
         Self::Random,
     ];
 
@@ -68,6 +73,7 @@ impl Criterion {
             Self::Wanda => "wanda",
             Self::Taylor => "taylor",
             Self::Fisher => "fisher",
+            Self::Obs => "obs",
             Self::Random => "random",
         }
     }
@@ -81,7 +87,7 @@ impl Criterion {
     /// Whether it looks at what the model does on samples of a dataset.
     #[must_use]
     pub fn needs_data(self) -> bool {
-        matches!(self, Self::ActivationMean | Self::Apoz | Self::Wanda | Self::Taylor | Self::Fisher)
+        matches!(self, Self::ActivationMean | Self::Apoz | Self::Wanda | Self::Taylor | Self::Fisher | Self::Obs)
     }
 
     /// Whether single weights of one tensor compete only with those that are summed into the same output, as the criterion's
@@ -95,7 +101,7 @@ impl Criterion {
     #[must_use]
     pub fn own_normalizer(self) -> Normalizer {
         match self {
-            Self::Lamp | Self::Taylor | Self::Fisher => Normalizer::None,
+            Self::Lamp | Self::Taylor | Self::Fisher | Self::Obs => Normalizer::None,
             _ => Normalizer::Mean,
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::analyze::AnalyzeSpec;
 use super::evaluate::EvaluateSpec;
 use super::failure::FailureCode;
-use super::prune::{PruneRequest, PruneSpec, Rung};
+use super::prune::{Criterion, Method, PruneRequest, PruneSpec, Rung};
 use super::retrain::RetrainSpec;
 
 /// What a job does.
@@ -299,6 +299,9 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
                 }
                 _ => {}
             }
+            if dataset_id.is_some() && request.method == Method::Structured {
+                request.criterion.get_or_insert(Criterion::Obs);
+            }
             StepSpec::Prune(request.parse().map_err(locate)?)
         }
         StepKind::Retrain => StepSpec::Retrain(read::<RetrainSpec>(spec, &pointer)?.parse().map_err(locate)?),
@@ -376,6 +379,19 @@ mod tests {
         assert_eq!(recovery(&without(json!({}))), []);
         let error = without(json!({"recovery": ["bias"]})).parse().unwrap_err();
         assert_eq!((error.code, error.pointer.as_str()), (FailureCode::DatasetRequired, "/dataset_id"));
+    }
+
+    #[test]
+    fn channels_are_chosen_by_what_cannot_be_repaired_where_there_is_a_dataset() {
+        let criterion = |request: &JobRequest| match request.parse().unwrap().steps.as_slice() {
+            [Step { spec: StepSpec::Prune(spec), .. }] => spec.criterion,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(criterion(&request("prune", &json!({}))), Criterion::Obs);
+        assert_eq!(criterion(&request("prune", &json!({"criterion": "l1"}))), Criterion::L1);
+        assert_eq!(criterion(&request("prune", &json!({"method": "unstructured"}))), Criterion::L2);
+        let without = JobRequest { dataset_id: None, ..request("prune", &json!({})) };
+        assert_eq!(criterion(&without), Criterion::L2);
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub use super::criterion::{Criterion, Normalizer, Reduction};
 #[serde(default, deny_unknown_fields)]
 pub struct PruneRequest {
     pub method: Method,
-    pub criterion: Criterion,
-    /// Divides the scores of a group; `none` for `lamp`, `taylor` and `fisher`, otherwise `mean` (structured only).
+    /// `obs` by default where channels are cut and there is a dataset, otherwise `l2`.
+    pub criterion: Option<Criterion>,
+    /// Divides the scores of a group; `none` for `lamp`, `taylor`, `fisher` and `obs`, otherwise `mean` (structured only).
     pub normalizer: Option<Normalizer>,
     /// How the scores of the layers of a group make one (structured only).
     pub reduction: Reduction,
@@ -380,6 +381,7 @@ impl PruneRequest {
         if self.method == Method::Structured && self.store != Store::Auto {
             return Err(("store", "belongs to the method `unstructured`".into()));
         }
+        let criterion = self.criterion.unwrap_or_default();
         if self.method != Method::Structured {
             self.check_no_channels()?;
         }
@@ -410,8 +412,8 @@ impl PruneRequest {
         }
         Ok(PruneSpec {
             method: self.method,
-            criterion: self.criterion,
-            normalizer: self.normalizer.unwrap_or_else(|| self.criterion.own_normalizer()),
+            criterion,
+            normalizer: self.normalizer.unwrap_or_else(|| criterion.own_normalizer()),
             reduction: self.reduction,
             scope: self.scope,
             target,
@@ -434,8 +436,8 @@ impl PruneRequest {
     fn check_no_channels(&self) -> Result<(), (&'static str, String)> {
         let only = |field| Err((field, "belongs to the method `structured`".to_owned()));
         match self {
-            Self { method: Method::Unstructured, .. } if !self.criterion.scores_weights() => {
-                Err(("criterion", format!("`{}` scores channels, not single weights", self.criterion.as_str())))
+            Self { method: Method::Unstructured, criterion: Some(criterion), .. } if !criterion.scores_weights() => {
+                Err(("criterion", format!("`{}` scores channels, not single weights", criterion.as_str())))
             }
             Self { normalizer: Some(_), .. } => only("normalizer"),
             Self { reduction, .. } if *reduction != Reduction::default() => only("reduction"),

@@ -116,6 +116,35 @@ async fn published_resnets_are_cut_to_half_their_macs_with_proof_and_plan() {
     }
 }
 
+/// Share of the MACs that is kept and the accuracy that is left at least, of 88.66 %.
+const RECOVERED: [(f64, f64); 3] = [(1.0 / 1.5, 0.86), (1.0 / 2.0, 0.80), (1.0 / 2.5, 0.76)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resnet56_is_cut_and_recovered_without_a_label() {
+    let Some(world) = RealWorld::start().await else { return };
+    let model = world.model("cifar10_resnet56_adapted").await;
+    let training = world.images("cifar10-train20k.zip").await;
+    let test = world.images("cifar10_jpeg_test5k.npz").await;
+    for (share, least) in RECOVERED {
+        let prune = json!({"target": {"macs_kept": share}, "round_to": 1});
+        let steps = json!([
+            {"kind": "prune", "dataset_id": training, "spec": prune},
+            {"kind": "evaluate", "dataset_id": test, "spec": {"batch_size": 100, "latency": null}},
+        ]);
+        let job = world.service.submit(&json!({"kind": "pipeline", "model_id": model, "spec": {"steps": steps}})).await;
+        world.service.succeeded(&job).await;
+        let report = world.service.report(&job).await;
+        let prune = &report["steps"][0]["prune"];
+        certificate_passed(&prune["certificate"]);
+        assert_eq!((&prune["criterion"], &prune["recovery"][0]["rung"]), (&json!("obs"), &json!("least_squares")));
+        let macs = |model: &Value| number(&model["size"]["macs"]);
+        assert!(macs(&report["candidate"]) <= share * macs(&report["baseline"]));
+        let accuracy = number(&report["candidate"]["quality"]["accuracy"]);
+        eprintln!("{share:.2} of the MACs: {accuracy}");
+        assert!(accuracy >= least, "{accuracy} at {share:.2} of the MACs");
+    }
+}
+
 /// Both engines agreed with the masked original, or the one that did not run says why.
 fn certificate_passed(certificate: &Value) {
     assert_eq!((&certificate["kind"], &certificate["passed"]), (&json!("masked_equivalence"), &json!(true)));

@@ -74,6 +74,18 @@ impl Budget {
         shared.fold(self.fixed.saturating_add(alone), u64::saturating_add)
     }
 
+    /// How much less of the figure there is without a unit of each group alone, by group.
+    pub fn saved(&self, coupling: &Coupling) -> Vec<u64> {
+        let whole = Selection::none(coupling);
+        let figure = self.count(coupling, &whole);
+        let without = |unit: usize| {
+            let mut selection = whole.clone();
+            selection.remove(coupling, unit);
+            figure.saturating_sub(self.count(coupling, &selection))
+        };
+        coupling.groups.iter().map(|group| without(group.units.start)).collect()
+    }
+
     fn add(&mut self, product: Product) {
         if product.leaves.is_empty() {
             self.fixed = self.fixed.saturating_add(product.constant);

@@ -116,7 +116,7 @@ fn couple(
     let trial = PruneRequest {
         method: Method::Structured,
         // Reads no weight, so that none can be wrong.
-        criterion: Criterion::Random,
+        criterion: Some(Criterion::Random),
         scope: Scope::Local,
         target: Some(Target::ChannelsRemoved(0.5)),
         round_to: Some(1),

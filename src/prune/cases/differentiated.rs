@@ -163,7 +163,7 @@ fn single_weights_go_that_the_loss_changes_least_by() {
         for criterion in [Criterion::Taylor, Criterion::Fisher] {
             let spec = PruneRequest {
                 method: Method::Unstructured,
-                criterion,
+                criterion: Some(criterion),
                 target: Some(Target::Sparsity(0.5)),
                 ..PruneRequest::default()
             };
@@ -226,7 +226,7 @@ fn weights_of_each_output_compete_by_the_activations_that_they_meet() {
     calibrated(&model, &file, |calibration| {
         let spec = |scope| {
             let (method, criterion, target) = (Method::Unstructured, Criterion::Wanda, Some(Target::Sparsity(0.5)));
-            let request = PruneRequest { method, criterion, scope, target, ..PruneRequest::default() };
+            let request = PruneRequest { method, criterion: Some(criterion), scope, target, ..PruneRequest::default() };
             prune(&model, &request.parse().unwrap(), Some(calibration), 1, &|_| {}).unwrap()
         };
         let mut squares = [0.0; 4];

@@ -17,6 +17,7 @@ mod l2;
 mod lamp;
 mod loss_change;
 mod normalize;
+mod obs;
 mod observed;
 mod random;
 mod single;
@@ -113,6 +114,8 @@ enum Scorer {
     Observed(Observe, Option<ObserveWeights>),
     /// What a loss on samples changes by.
     Differentiated(LossChange),
+    /// What the layers that read units lose without them, on samples.
+    Losses(fn(&Graph<'_>, &Coupling, &Evidence<'_>) -> Result<Scores, ImportanceError>),
     /// One draw a unit, from a seed.
     Draw(fn(seed: u64, units: usize) -> Vec<f64>),
 }
@@ -130,6 +133,7 @@ fn scorer(criterion: Criterion) -> Scorer {
         Criterion::Wanda => Scorer::Observed(wanda::scores, Some(wanda::of_weights)),
         Criterion::Taylor => Scorer::Differentiated(taylor::TAYLOR),
         Criterion::Fisher => Scorer::Differentiated(fisher::FISHER),
+        Criterion::Obs => Scorer::Losses(obs::scores),
         Criterion::Random => Scorer::Draw(random::draw),
     }
 }
@@ -141,6 +145,8 @@ pub struct Scores {
     pub of_units: Vec<f64>,
     /// What was done otherwise than asked for, each a sentence.
     pub notes: Vec<String>,
+    /// Whether they are what is lost with each unit, so that they add up and are worth what a unit costs.
+    pub are_losses: bool,
 }
 
 /// How units are scored.
@@ -169,29 +175,30 @@ impl Scoring {
         coupling: &Coupling,
         evidence: Option<&Evidence<'_>>,
     ) -> Result<Scores, ImportanceError> {
-        let plain = |of_units| Scores { of_units, notes: Vec::new() };
+        let plain = |of_units| Scores { of_units, ..Scores::default() };
+        let needed = || evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() });
         let mut scores = match scorer(self.criterion) {
             Scorer::Draw(draw) => plain(draw(self.seed, coupling.units.len())),
             Scorer::Magnitude(magnitude) => plain(tally::by_magnitude(graph, coupling, magnitude, self.reduction)?),
             Scorer::Groups(scores) => plain(scores(graph, coupling, self.reduction)?),
             Scorer::Observed(scores, _) => {
-                let evidence = evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() })?;
-                let found = scores(graph, coupling, evidence, self.reduction)?;
+                let found = scores(graph, coupling, needed()?, self.reduction)?;
                 with_norms(graph, coupling, found, "no layer takes them as they are", self.normalizer, self.reduction)?
             }
             Scorer::Differentiated(change) => {
-                let evidence = evidence.ok_or(ImportanceError::NoData { criterion: self.criterion.as_str() })?;
-                let (found, notes) = change.of_units(graph, coupling, evidence, self.reduction, self.seed)?;
+                let (found, notes) = change.of_units(graph, coupling, needed()?, self.reduction, self.seed)?;
                 let why = "no gradient reaches the weights of a channel";
                 let mut scores = with_norms(graph, coupling, found, why, self.normalizer, self.reduction)?;
                 scores.notes.splice(..0, notes);
                 scores
             }
             Scorer::Constants(scores) => scores(graph, coupling, self.normalizer, self.reduction)?,
+            Scorer::Losses(scores) => scores(graph, coupling, needed()?)?,
         };
         for group in &coupling.groups {
             normalize::normalize(&mut scores.of_units[group.units.clone()], self.normalizer);
         }
+        scores.are_losses &= self.normalizer == Normalizer::None;
         Ok(scores)
     }
 }
@@ -208,7 +215,8 @@ fn with_norms(
     let without: Vec<usize> = (0..coupling.groups.len())
         .filter(|group| found[coupling.groups[*group].units.clone()].iter().any(Option::is_none))
         .collect();
-    let mut scores = Scores { of_units: found.into_iter().map(Option::unwrap_or_default).collect(), notes: Vec::new() };
+    let mut scores =
+        Scores { of_units: found.into_iter().map(Option::unwrap_or_default).collect(), ..Scores::default() };
     if without.is_empty() {
         return Ok(scores);
     }

@@ -60,7 +60,7 @@ impl Scoring {
                 scores.notes.splice(..0, notes);
                 Ok(scores)
             }
-            Scorer::Groups(_) | Scorer::Constants(_) | Scorer::Observed(_, None) => {
+            Scorer::Groups(_) | Scorer::Constants(_) | Scorer::Observed(_, None) | Scorer::Losses(_) => {
                 Err(ImportanceError::ChannelsOnly { criterion })
             }
         }

@@ -31,7 +31,8 @@ use super::drift;
 use super::error::PruneError;
 use super::surgery::Plan;
 use frontier::Frontier;
-use layer::Layer;
+pub use gap::{Inputs as LayerInputs, draw_positions};
+pub use layer::{Kind, Layer, find as layers};
 
 /// What a cut model is recovered from.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use crate::data::Dataset;
 use crate::prune::prune;
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
 use crate::spec::preprocess::Preprocess;
-use crate::spec::prune::{PruneRequest, Target};
+use crate::spec::prune::{Criterion, PruneRequest, Target};
 
 /// The folder with real models, where it is at hand.
 #[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
@@ -21,9 +21,9 @@ fn data() -> Option<PathBuf> {
     None
 }
 
-/// Half of the multiply-accumulates of ResNet-56 go from within its blocks; accuracy on images that nothing was fitted to.
+/// Half of the multiply-accumulates of ResNet-56 go, from where it costs least; accuracy on images that nothing was fitted to.
 #[test]
-fn resnet56_at_half_of_its_macs_keeps_four_fifths_of_the_images_without_a_label() {
+fn resnet56_at_half_of_its_macs_names_five_images_of_six_rightly_without_a_label() {
     let Some(data) = data() else { return };
     let path = data.join("cifar_resnet/cifar10_resnet56_adapted.onnx");
     let model = Model::load(&path, &ModelLimits::default()).unwrap();
@@ -36,8 +36,8 @@ fn resnet56_at_half_of_its_macs_keeps_four_fifths_of_the_images_without_a_label(
     let open = |name: &str| Dataset::open(&data.join("data").join(name), Some(&preprocess), &DatasetLimits::default());
     let (training, test) = (open("cifar10-train20k.zip").unwrap(), open("cifar10_jpeg_test5k.npz").unwrap());
     let request = PruneRequest {
+        criterion: Some(Criterion::Obs),
         target: Some(Target::MacsKept(0.5)),
-        exclude_operators: vec!["Add".into()],
         round_to: Some(1),
         recovery: Some(vec![Rung::LeastSquares]),
         ..PruneRequest::default()
@@ -62,5 +62,5 @@ fn resnet56_at_half_of_its_macs_keeps_four_fifths_of_the_images_without_a_label(
     assert!(report.size_after.macs.unwrap() * 2 <= report.size_before.macs.unwrap());
     assert!(report.certificate.as_ref().unwrap().kind == "masked_equivalence");
     assert!(report.recovered_certificate.as_ref().unwrap().kind == "verified");
-    assert!(drift.accuracy.unwrap() >= 0.80, "{drift:?}");
+    assert!(drift.accuracy.unwrap() >= 0.85, "{drift:?}");
 }

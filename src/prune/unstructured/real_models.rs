@@ -64,7 +64,7 @@ fn channels_chosen_by_gradients_keep_more_images_right_than_those_chosen_by_norm
     let Some(world) = World::new("cifar10_resnet20_bn.onnx") else { return };
     let accuracy = |criterion| {
         let request = PruneRequest {
-            criterion,
+            criterion: Some(criterion),
             target: Some(Target::ChannelsRemoved(0.2)),
             round_to: Some(1),
             recovery: Some(Vec::new()),
@@ -93,7 +93,7 @@ fn zeros_by_criterion_and_repair() {
             for target in targets {
                 let request = PruneRequest {
                     method: Method::Unstructured,
-                    criterion,
+                    criterion: Some(criterion),
                     target: Some(target),
                     recovery: Some(recovery.clone()),
                     ..PruneRequest::default()

@@ -1,0 +1,176 @@
+//! The error that remains when a channel goes and the layers that read it are repaired: what least squares will not win
+//! back.
+//!
+//! For each layer that reads channels of a group, the Gram matrix of its inputs on samples gives the error that is left
+//! after the best repair in closed form; the channels of the group are eliminated backwards, the one that loses least at a
+//! time ([`eliminate`]). Errors are shares of what the layer's outputs vary, behind the sum of a residual block where it
+//! feeds one, and those of several layers are added, so that groups can be compared as they are.
+//!
+//! Channels that no linear layer with constant weights reads (queries and keys of an attention, channels of a layer whose
+//! weights are computed) are scored by the norm of their weights, scaled to the mean of the other scores; a note names them.
+//! The diagonal form of the same idea is LeCun, Denker and Solla, "Optimal Brain Damage", NeurIPS 1989; layers with too many
+//! inputs for a Gram matrix are scored that way, which a note names too.
+
+mod eliminate;
+mod reader;
+
+use std::collections::BTreeSet;
+
+use super::{Evidence, ImportanceError, Scores, l2, tally};
+use crate::onnx::graph::Graph;
+use crate::prune::coupling::Coupling;
+use crate::prune::observe::observe;
+use crate::spec::prune::Reduction;
+use reader::{Reader, Sums};
+
+/// Gram matrices, and values of one batch, that are held at once; what does not fit takes another pass over the samples.
+const MOST_BYTES: usize = 512 << 20;
+
+/// Samples of a batch that sizes are guessed for where the batch is free.
+const BATCH: usize = 32;
+
+/// The scores of all units.
+///
+/// Errors: the model does not run, or what it reads is not finite.
+/// Cost: a pass over the samples for each half gigabyte of Gram matrices or values; half of rows × inputs² multiplications a
+/// layer, and inputs² × inputs of the channels for the elimination, up to a bound.
+pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -> Result<Scores, ImportanceError> {
+    let readers = reader::readers(graph, evidence.inferred, coupling)?;
+    let mut is_read = vec![false; coupling.units.len()];
+    readers.iter().flat_map(Reader::units).for_each(|unit| is_read[unit] = true);
+    let mut of_groups: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); coupling.groups.len()];
+    for (at, reader) in readers.iter().enumerate() {
+        for unit in reader.units() {
+            of_groups[coupling.units[unit].group].insert(at);
+        }
+    }
+    let (seen, unseen): (Vec<usize>, Vec<usize>) = (0..coupling.groups.len())
+        .partition(|group| is_read[coupling.groups[*group].units.clone()].iter().all(|is_read| *is_read));
+    let mut scores = Scores { of_units: vec![0.0; coupling.units.len()], notes: Vec::new(), are_losses: true };
+    for pass in passes(&readers, &of_groups, &seen, evidence) {
+        let sums = read(graph, &readers, &pass, evidence)?;
+        for group in &pass.groups {
+            let units = coupling.groups[*group].units.clone();
+            let mut maps = Vec::new();
+            for reader in &of_groups[*group] {
+                if let Ok(at) = pass.readers.binary_search(reader) {
+                    maps.extend(readers[*reader].maps(&sums[at], units.start, units.len())?);
+                }
+            }
+            scores.of_units[units.clone()].copy_from_slice(&eliminate::losses(&mut maps, units.len()));
+        }
+    }
+    fill(graph, coupling, &mut scores, &seen, &unseen)?;
+    let wide: BTreeSet<&str> = readers.iter().filter(|reader| reader.is_wide()).map(|reader| reader.value).collect();
+    if !wide.is_empty() {
+        let names: Vec<String> = wide.iter().map(|name| format!("`{name}`")).collect();
+        scores.notes.push(format!(
+            "what reads {} has too many inputs to be repaired in closed form: their channels are scored by what is lost \
+             without a repair",
+            names.join(", ")
+        ));
+    }
+    Ok(scores)
+}
+
+/// Groups whose readers are observed together.
+#[derive(Debug, Default)]
+struct Pass {
+    groups: Vec<usize>,
+    /// Ascending.
+    readers: Vec<usize>,
+}
+
+/// Packs groups into passes, in order.
+fn passes(readers: &[Reader<'_>], of_groups: &[BTreeSet<usize>], seen: &[usize], evidence: &Evidence<'_>) -> Vec<Pass> {
+    let elements = |name: &str| {
+        let dims = evidence.inferred.dims(name).unwrap_or_default();
+        dims.iter().map(|dim| dim.as_known().map_or(BATCH, |size| size.max(1) as usize)).product::<usize>()
+    };
+    let bytes =
+        |reader: &Reader<'_>| reader.bytes() + (elements(reader.value) + elements(&reader.target)) * size_of::<f32>();
+    let mut passes: Vec<Pass> = Vec::new();
+    let mut held = 0;
+    for group in seen {
+        let known = |pass: &Pass, reader: &usize| pass.readers.contains(reader);
+        let more = |pass: Option<&Pass>| -> usize {
+            let new = of_groups[*group].iter().filter(|reader| !pass.is_some_and(|pass| known(pass, reader)));
+            new.map(|reader| bytes(&readers[*reader])).sum()
+        };
+        if passes.is_empty() || held + more(passes.last()) > MOST_BYTES {
+            passes.push(Pass::default());
+            held = 0;
+        }
+        held += more(passes.last());
+        if let Some(pass) = passes.last_mut() {
+            pass.groups.push(*group);
+            pass.readers.extend(&of_groups[*group]);
+            pass.readers.sort_unstable();
+            pass.readers.dedup();
+        }
+    }
+    passes
+}
+
+/// Runs the model over the samples and adds up what the readers of a pass read.
+fn read(
+    graph: &Graph<'_>,
+    readers: &[Reader<'_>],
+    pass: &Pass,
+    evidence: &Evidence<'_>,
+) -> Result<Vec<Sums>, ImportanceError> {
+    let mut names: Vec<&str> = Vec::new();
+    for reader in &pass.readers {
+        names.extend([readers[*reader].value, readers[*reader].target.as_str()]);
+    }
+    names.sort_unstable();
+    names.dedup();
+    let mut sums: Vec<Sums> = pass.readers.iter().map(|reader| readers[*reader].sums()).collect();
+    let batches = evidence.samples.count();
+    let mut number = 0;
+    observe(evidence.model, evidence.inferred, &names, evidence.samples, evidence.threads, |_, values| {
+        for (reader, sums) in pass.readers.iter().zip(&mut sums) {
+            let reader = &readers[*reader];
+            let (Ok(value), Ok(target)) =
+                (names.binary_search(&reader.value), names.binary_search(&reader.target.as_str()))
+            else {
+                continue;
+            };
+            reader.add(graph, sums, &values[value], &values[target], (number, batches))?;
+        }
+        number += 1;
+        Ok::<_, ImportanceError>(())
+    })?;
+    Ok(sums)
+}
+
+/// Scores groups that no layer reads by the norm of their weights, as if they mattered as much as the others do on average.
+fn fill(
+    graph: &Graph<'_>,
+    coupling: &Coupling,
+    scores: &mut Scores,
+    seen: &[usize],
+    unseen: &[usize],
+) -> Result<(), ImportanceError> {
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+    let found: Vec<f64> =
+        seen.iter().flat_map(|group| &scores.of_units[coupling.groups[*group].units.clone()]).copied().collect();
+    let level = if found.is_empty() { 1.0 } else { mean(&found) };
+    let norms = tally::by_magnitude(graph, coupling, &l2::L2, Reduction::Pooled)?;
+    for group in unseen {
+        let units = coupling.groups[*group].units.clone();
+        let own = mean(&norms[units.clone()]).max(f64::MIN_POSITIVE);
+        for unit in units {
+            scores.of_units[unit] = norms[unit] / own * level;
+        }
+    }
+    let names: Vec<String> = unseen.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
+    scores.notes.push(format!(
+        "scored by the norm of their weights, for no layer with constant weights reads them: {}",
+        names.join(", ")
+    ));
+    Ok(())
+}
