@@ -60,12 +60,20 @@ pub fn cut(cloth: Cloth<'_>) -> Result<Cut, PruneError> {
         keep_normalised: spec.keep_normalized,
     };
     let mut cutter = Cutter { cloth, wishes, scoring: Scoring::of(spec), scores: None, held: Vec::new() };
-    if spec.target.is_measured() {
+    let mut cut = if spec.target.is_measured() {
         let clock = Clock::new(model, &spec.example_shapes, spec.latency_threads as usize, cloth.host)?;
-        cutter.timed(&clock)
+        cutter.timed(&clock)?
     } else {
-        cutter.counted()
+        cutter.counted()?
+    };
+    let [before, after] = [model, &cut.model].map(cost::parameter_count);
+    if after > before {
+        cut.notes.push(format!(
+            "the cut model has {after} parameters, more than the original's {before}: layers that read one weight in \
+             several ways got a copy each; leave them alone with `exclude`, or ask for `params_kept`"
+        ));
     }
+    Ok(cut)
 }
 
 #[derive(Debug)]

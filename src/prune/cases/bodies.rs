@@ -74,7 +74,7 @@ fn body_shape(pruned: &Pruned, op_type: &str, attribute: &str, name: &str) -> Ve
 }
 
 /// Branches with a weight of their own each, and one from outside that both use.
-fn branches() -> Model {
+pub(super) fn branches() -> Model {
     let mut net = Net::new();
     let x = net.input(&[4]);
     let condition = net.condition(&x);

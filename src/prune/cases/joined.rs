@@ -226,3 +226,31 @@ fn what_the_functions_of_a_model_are_made_of_is_cut() {
     let difference = verify(&model, &pruned.model, &[], 1, 1).unwrap();
     assert!(difference.passed);
 }
+
+#[test]
+fn copies_of_a_weight_that_is_read_in_several_ways_are_told_where_they_make_a_model_larger() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let weight = net.weight("shared", &[4, 24]);
+    let mut sums = Vec::new();
+    for at in 0..4 {
+        let (start, end, axis) = (net.numbers(&[at * 4]), net.numbers(&[at * 4 + 12]), net.numbers(&[1]));
+        let window = net.node("Slice", &[&weight, &start, &end, &axis], &[]);
+        let y = net.node("MatMul", &[&x, &window], &[]);
+        let y = net.node("Tanh", &[&y], &[]);
+        sums.push(net.dense(&format!("read{at}"), &y, 12, 3));
+    }
+    let y = net.node("Concat", &sums.iter().map(String::as_str).collect::<Vec<_>>(), &[("axis", Attribute::Int(1))]);
+    let model = net.finish(&y, &[12]);
+    for (target, larger) in [(Target::ChannelsRemoved(0.5), true), (Target::ChannelsRemoved(0.9), false)] {
+        let spec = PruneRequest { target: Some(target), round_to: Some(1), ..PruneRequest::default() };
+        let pruned = prune(&model, &spec.parse().unwrap(), None, 1, &|_| {}).unwrap();
+        let report = &pruned.report;
+        assert_eq!(report.size_after.parameters > report.size_before.parameters, larger);
+        assert_eq!(report.notes.iter().any(|note| note.contains("got a copy each")), larger, "{:?}", report.notes);
+    }
+    let spec = PruneRequest { target: Some(Target::ParamsKept(0.9)), round_to: Some(1), ..PruneRequest::default() };
+    if let Ok(pruned) = prune(&model, &spec.parse().unwrap(), None, 1, &|_| {}) {
+        assert!(10 * pruned.report.size_after.parameters <= 9 * pruned.report.size_before.parameters);
+    }
+}

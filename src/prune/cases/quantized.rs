@@ -95,7 +95,7 @@ fn quantized_weights_are_scored_by_the_numbers_that_they_stand_for() {
     for as_operator in [false, true] {
         let spec = PruneRequest {
             target: Some(Target::ChannelsRemoved(0.5)),
-            criterion: crate::spec::prune::Criterion::L2,
+            criterion: Some(crate::spec::prune::Criterion::L2),
             round_to: Some(1),
             ..PruneRequest::default()
         };

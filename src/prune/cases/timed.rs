@@ -101,3 +101,13 @@ fn open_axes_need_an_example() {
     assert_eq!(failure.place.as_deref(), Some("/spec/example_shapes"));
     assert!(failure.message.contains("`length`"), "{}", failure.message);
 }
+
+#[test]
+fn a_model_with_graphs_inside_of_nodes_is_timed_too() {
+    match prune(&super::bodies::branches(), &request(Target::LatencyKept(0.99)), None, 1, &|_| {}) {
+        Ok(pruned) => assert!(proof(&pruned).passed),
+        // So small a model may take as long whatever is cut.
+        Err(PruneError::Allocate(AllocateError::Unreachable { .. })) => {}
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::cost::inputs::{Feeds, Inputs};
 use crate::cost::{ExampleShapes, Host, LatencyTable, Quiet};
 use crate::engine::{Engine, EngineError, OnnxRuntime, SessionOptions, onnx_runtime};
+use crate::onnx::bodies;
 use crate::onnx::model::Model;
 
 #[cfg(test)]
@@ -150,7 +151,7 @@ impl<'a> Clock<'a> {
     }
 
     fn runner(&self, model: &Model, feeds: Feeds) -> Result<Runner, EngineError> {
-        Ok(Runner::new(self.runtime.load(model, &self.options)?, feeds))
+        Ok(Runner::new(self.runtime.load(&bodies::fold(model), &self.options)?, feeds))
     }
 }
 
