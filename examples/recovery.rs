@@ -1,8 +1,8 @@
 //! Tries criteria and repairs on a published network and prints a table for `docs/benchmarks.md`.
 //!
-//! `recovery DATA [MACS_KEPT…]`: `DATA` is the folder with `cifar_resnet/` and `data/`. Accuracies are those of
-//! 2,000 test images that are drawn by a seed. The recipe is one that a user can ask for over HTTP. `CRITERIA` and `RUNGS` may be named after a
-//! target, as `0.5:obs,l2:least_squares,none`.
+//! `recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS]]]…]`: `DATA` is the folder with `cifar_resnet/` and `data/`, `WIDTHS` is
+//! `within` (the residual stream stays), `anywhere` or `both`; as in `0.5:obs,l2:least_squares,none:both`. Accuracies are those of
+//! 2,000 test images that are drawn by a seed. The recipe is one that a user can ask for over HTTP.
 
 use std::path::Path;
 use std::time::Instant;
@@ -25,7 +25,7 @@ const RUNGS: &str = "none,bias,batch_norm,least_squares";
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().context("usage: recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS]]…]")?;
+    let folder = arguments.next().context("usage: recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS]]]…]")?;
     let mut wanted: Vec<String> = arguments.collect();
     if wanted.is_empty() {
         wanted = vec!["0.6667".into(), "0.5".into(), "0.4".into()];
