@@ -4,6 +4,8 @@
 //! Memory is what the process takes from the machine beyond files that it maps: the highest anonymous resident memory,
 //! looked at each millisecond.
 
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};

@@ -3,6 +3,8 @@
 //!
 //! All models run in turns, so that a busy moment of the machine meets each of them; the speed-up is taken of each round.
 
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
 use std::time::Instant;
 
 use secateur::engine::{Engine as _, Session, SessionOptions, onnx_runtime};

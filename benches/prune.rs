@@ -18,11 +18,14 @@ fn file_to_file(input: &Path, output: &Path) {
     cut.save(output).expect("the folder is there");
 }
 
+/// A network's name and what makes it.
+type Made = (&'static str, fn() -> Model);
+
 fn prune(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("there is room for a file");
     let mut group = c.benchmark_group("prune");
     group.sample_size(10);
-    let models: [(&str, fn() -> Model); 3] =
+    let models: [Made; 3] =
         [("resnet50", networks::resnet50), ("densenet121", networks::densenet121), ("vit_b16", networks::vit_b16)];
     for (name, make) in models {
         let (input, output) = (folder.path().join(name), folder.path().join("cut.onnx"));

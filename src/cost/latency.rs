@@ -56,7 +56,9 @@ impl LatencyTable {
 
     /// Remembers the time of a part. Signatures hold no blanks.
     pub fn insert(&mut self, signature: String, nanoseconds: f64) {
-        self.unsaved.push_str(&format!("{signature} {nanoseconds:.0} ns\n"));
+        for word in [&signature, " ", &format!("{nanoseconds:.0}"), " ns\n"] {
+            self.unsaved.push_str(word);
+        }
         self.nanoseconds.insert(signature, nanoseconds);
     }
 

@@ -76,7 +76,6 @@ impl From<PruneError> for Failure {
             PruneError::Allocate(AllocateError::Unfigured(Unfigured::Latency(source))) => {
                 PruneError::Latency(source).into()
             }
-            PruneError::Latency(LatencyError::Engine(source)) => Self { message, ..Self::from(source) },
             PruneError::Latency(LatencyError::Inputs(_)) => {
                 Self::new(FailureCode::InvalidSpec, message).at("/spec/example_shapes")
             }
@@ -106,11 +105,10 @@ impl From<PruneError> for Failure {
             PruneError::Surgery(SurgeryError::Misfit { place }) => Self::new(FailureCode::Internal, message).at(place),
             PruneError::Patch(_) | PruneError::Replace(_) => Self::new(FailureCode::Internal, message),
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
-            PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source)) => {
-                Self { message, ..Self::from(source) }
-            }
+            PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source))
+            | PruneError::Observe(ObserveError::Engine(source))
+            | PruneError::Latency(LatencyError::Engine(source)) => Self { message, ..Self::from(source) },
             PruneError::Observe(ObserveError::Data(source)) => source.into(),
-            PruneError::Observe(ObserveError::Engine(source)) => Self { message, ..Self::from(source) },
             PruneError::Observe(ObserveError::Untyped { name }) => {
                 Self::new(FailureCode::Unsupported, message).at(name)
             }

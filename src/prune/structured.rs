@@ -150,15 +150,14 @@ impl Cutter<'_> {
         let Cloth { model, graph, inferred, spec, evidence, .. } = self.cloth;
         loop {
             let coupling = coupling::couple(model, graph, inferred, &self.wishes)?;
-            let scores = match self.scores.take() {
-                Some(scores) => scores,
-                None => {
-                    let mut scores = self.scoring.scores(graph, &coupling, evidence)?;
-                    if scores.are_losses {
-                        weigh(&coupling, &mut scores, &self.budget(&coupling));
-                    }
-                    scores
+            let scores = if let Some(scores) = self.scores.take() {
+                scores
+            } else {
+                let mut scores = self.scoring.scores(graph, &coupling, evidence)?;
+                if scores.are_losses {
+                    weigh(&coupling, &mut scores, &self.budget(&coupling));
                 }
+                scores
             };
             let bounds = Bounds::new(graph, &coupling, &spec.bounds).map_err(|source| ("bounds", source))?;
             let (budget, time);

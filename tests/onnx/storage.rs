@@ -75,12 +75,16 @@ fn weights_in_files_beside_the_model_are_read_at_their_offsets() {
     assert_eq!(import(&two_files, &[("a b.bin", first), ("model.onnx.data", second)]).unwrap(), dense());
 }
 
+/// A case's name, what the tensor says of its file, the files that come along, the message and its place.
+type Misfit =
+    (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], &'static str, &'static str);
+
 /// The published attacks on external data, and plain mistakes: what names a file is never a path, and what it says of the
 /// file is held against the file.
 #[test]
 fn a_file_that_does_not_fit_is_refused_with_the_place() {
     let whole = Bytes::from(vec![0_u8; 2048]);
-    let rows: &[(&str, &[(&str, &str)], &[&str], &str, &str)] = &[
+    let rows: &[Misfit] = &[
         // CVE-2022-25882, CVE-2024-27318: a path that leaves the model's folder.
         ("a parent folder", &[("location", "../w.bin")], &["w.bin"], "not the name of a file beside", "w0"),
         ("a hidden parent", &[("location", "a/../../w.bin")], &["w.bin"], "not the name of a file beside", "w0"),
@@ -214,6 +218,9 @@ fn an_archive_holds_the_model_and_is_read_without_unpacking() {
     assert_eq!(std::fs::read(folder.path().join("model.data")).unwrap(), files["model.data"]);
 }
 
+/// A case's name, what is done to an archive, and the message.
+type Damage<'d> = (&'static str, &'d dyn Fn(&mut Vec<u8>), &'static str);
+
 #[test]
 fn an_archive_with_anything_but_plain_files_is_refused() {
     let good = archived(&dense());
@@ -229,7 +236,7 @@ fn an_archive_with_anything_but_plain_files_is_refused() {
         bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         opened(bytes.into()).unwrap_err()
     };
-    let rows: &[(&str, &dyn Fn(&mut Vec<u8>), &str)] = &[
+    let rows: &[Damage<'_>] = &[
         ("a symbolic link", &|b| b[156] = b'2', "links and folders are not taken"),
         ("a hard link", &|b| b[156] = b'1', "links and folders are not taken"),
         ("a long name to come", &|b| b[156] = b'L', "links and folders are not taken"),

@@ -59,15 +59,12 @@ impl<'m> Folder<'m> {
         } else {
             scope.unwrap_or_default()
         };
-        let inside = match begins(node) {
-            Some(owner) => {
-                self.begins.insert(owner, node);
-                body_of(&scope, owner, "body")
-            }
-            None => {
-                self.nodes.entry(scope.clone()).or_default().push(node);
-                scope
-            }
+        let inside = if let Some(owner) = begins(node) {
+            self.begins.insert(owner, node);
+            body_of(&scope, owner, "body")
+        } else {
+            self.nodes.entry(scope.clone()).or_default().push(node);
+            scope
         };
         self.scopes.extend(node.output.iter().map(|name| (name.as_str(), inside.clone())));
     }
@@ -84,16 +81,13 @@ impl<'m> Folder<'m> {
         let mut node = plain(end);
         node.domain = None;
         node.attribute.retain(|attribute| attribute.name() != CARRIED);
-        let (inputs, outputs) = match begin {
-            Some(begin) => {
-                node.input.clone_from(&begin.input);
-                let carried = end.int(CARRIED).unwrap_or(0) as usize;
-                (begin.output[1..].to_vec(), vec![&end.input[1 + carried..]])
-            }
-            None => {
-                node.input.truncate(1);
-                (Vec::new(), end.input[1..].chunks(end.output.len().max(1)).collect())
-            }
+        let (inputs, outputs) = if let Some(begin) = begin {
+            node.input.clone_from(&begin.input);
+            let carried = end.int(CARRIED).unwrap_or(0) as usize;
+            (begin.output[1..].to_vec(), vec![&end.input[1 + carried..]])
+        } else {
+            node.input.truncate(1);
+            (Vec::new(), end.input[1..].chunks(end.output.len().max(1)).collect())
         };
         let bodies = BODIES.iter().filter(|body| end.find_attribute(body).is_some());
         for (attribute, outputs) in bodies.zip(outputs) {

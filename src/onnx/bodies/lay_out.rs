@@ -8,7 +8,7 @@ use super::{CARRIED, DOMAIN, OWNER, SCOPE, body_of, marked};
 use crate::onnx::attribute::{Attribute, AttributeType};
 use crate::onnx::model::Model;
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, TypeValue, ValueInfoProto};
-use crate::onnx::shape::{Inferred, infer};
+use crate::onnx::shape::{Inferred, ShapeValue, infer};
 
 /// A node whose graphs stay inside.
 struct Stays;
@@ -38,7 +38,7 @@ pub fn lay_out(model: &Model) -> Option<Model> {
             }
             writer.place = index;
             let before = (writer.nodes.len(), writer.initializers.len());
-            let taken = known.value(node.input_name(0).unwrap_or_default()).and_then(|value| value.known());
+            let taken = known.value(node.input_name(0).unwrap_or_default()).and_then(ShapeValue::known);
             let laid_out = match taken.as_deref() {
                 Some([condition]) if node.is("If") => writer.branch(node, *condition != 0),
                 _ => writer.node(node, node.output.clone(), &Names::new(), ""),
@@ -126,7 +126,8 @@ impl Writer {
         if name.is_empty() || self.taken.insert(name.to_owned()) {
             return name.to_owned();
         }
-        let fresh = (1..).map(|count| format!("{name}_in{count}")).find(|name| self.taken.insert(name.clone()));
+        let fresh =
+            (1..=usize::MAX).map(|count| format!("{name}_in{count}")).find(|name| self.taken.insert(name.clone()));
         let fresh = fresh.unwrap_or_default();
         names.insert(name.to_owned(), fresh.clone());
         fresh

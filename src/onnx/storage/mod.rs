@@ -3,7 +3,7 @@
 //! In memory every weight stands in its tensor; what a file does beside that is undone on reading and done again on
 //! writing. Knows nothing of what the tensors are for.
 //!
-//! - [`write`]: a model as bytes, piece by piece, so that writing takes no memory of the model's size;
+//! - [`mod@write`]: a model as bytes, piece by piece, so that writing takes no memory of the model's size;
 //! - [`external`]: weights in files beside the model, found by flat name and never by path;
 //! - [`archive`]: model and weights apart, since protobuf's readers take no message of 2 GiB;
 //! - [`sparse`]: weights given by their elements that are not zero.

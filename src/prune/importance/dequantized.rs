@@ -36,7 +36,7 @@ fn reading(graph: &Graph<'_>, node: NodeIndex, slot: usize, rank: usize) -> Opti
 }
 
 /// The use of what is dequantized from a constant, where that is its only one.
-fn behind<'g>(graph: &Graph<'g>, node: NodeIndex, slot: usize) -> Option<(NodeIndex, usize)> {
+fn behind(graph: &Graph<'_>, node: NodeIndex, slot: usize) -> Option<(NodeIndex, usize)> {
     let made = graph.node(node);
     if !made.is("DequantizeLinear") || slot != 0 {
         return None;

@@ -91,7 +91,9 @@ pub fn gradients(
         }
         match change.over {
             Over::Batch => {
-                at_output.iter_mut().for_each(|gradient| *gradient /= count as f32);
+                for gradient in &mut at_output {
+                    *gradient /= count as f32;
+                }
                 take(&back.weights, &way.back(batch, 0, &at_output, &back.seed.shape)?)
             }
             Over::Sample => (0..count).try_for_each(|sample| {

@@ -16,6 +16,9 @@ use crate::onnx::tensor::Tensor;
 use crate::prune::coupling::Coupling;
 use crate::spec::prune::Reduction;
 
+/// The score of each element of each constant; `None` of those without a gradient.
+type OfWeights = Vec<Option<Vec<f64>>>;
+
 /// A criterion by the change of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossChange {
@@ -91,7 +94,7 @@ impl LossChange {
         constants: &[Elements<'_>],
         evidence: &Evidence<'_>,
         seed: u64,
-    ) -> Result<(Vec<Option<Vec<f64>>>, Vec<String>), ImportanceError> {
+    ) -> Result<(OfWeights, Vec<String>), ImportanceError> {
         let names: Vec<&str> = constants.iter().map(|constant| constant.name).collect();
         let mut total: Vec<Option<Vec<f64>>> = vec![None; constants.len()];
         let mut count = 0_u64;

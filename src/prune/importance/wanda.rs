@@ -40,7 +40,9 @@ pub fn of_weights(
             let products = scaled(constant.values, constant.shape, operand.weight_axis, operand.groups, &norms);
             sums.iter_mut().zip(&products).for_each(|(sum, product)| *sum += f64::from(*product).powi(2));
         }
-        sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
+        for sum in &mut sums {
+            *sum = sum.sqrt();
+        }
         Some(sums)
     };
     Ok(constants.iter().map(score).collect())

@@ -91,7 +91,7 @@ impl<'a> Clock<'a> {
             quiet,
         };
         let sum_ns = clock.predict(original)?;
-        let whole_ns: f64 = clock.whole(&[original])?.iter().map(|times| times.p50_ns).sum();
+        let whole_ns: f64 = clock.whole(&[original])?.iter().map(|times| times.p50).sum();
         clock.scale.set(whole_ns / sum_ns);
         Ok(clock)
     }
@@ -119,7 +119,7 @@ impl<'a> Clock<'a> {
         let times = timing::in_turns(runners, &PARTS)?;
         for (signature, times) in unknown.iter().zip(&times) {
             // The quickest run: what disturbs a run only ever adds to it.
-            table.insert((*signature).clone(), times.least_ns);
+            table.insert((*signature).clone(), times.least);
         }
         table.save();
         self.timed.set(self.timed.get() + times.len() as u64);

@@ -53,7 +53,7 @@ impl Search {
     /// Takes in what a cut model took.
     pub fn judge(&mut self, mut cut: Cut, predicted_ns: f64, race: &Race, clock: &Clock<'_>) {
         self.rounds += 1;
-        let (before_ms, after_ms) = (race.before.p50_ns / 1e6, race.after.p50_ns / 1e6);
+        let (before_ms, after_ms) = (race.before.p50 / 1e6, race.after.p50 / 1e6);
         let (measured, asked, target_ms) = match self.asked {
             Target::LatencyKept(share) => (after_ms / before_ms, share, share * before_ms),
             Target::LatencyMs(ms) => (after_ms, ms, ms),
@@ -73,8 +73,8 @@ impl Search {
                 before_ms,
                 predicted_ms: predicted_ns / 1e6,
                 after_ms,
-                after_p10_ms: race.after.p10_ns / 1e6,
-                after_p90_ms: race.after.p90_ns / 1e6,
+                after_p10_ms: race.after.p10 / 1e6,
+                after_p90_ms: race.after.p90 / 1e6,
                 rounds: self.rounds,
                 parts_timed,
                 parts_known,

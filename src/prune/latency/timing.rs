@@ -30,13 +30,13 @@ pub struct Runner {
     feeds: Feeds,
 }
 
-/// What runs of one session took.
+/// What runs of one session took, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Times {
-    pub least_ns: f64,
-    pub p10_ns: f64,
-    pub p50_ns: f64,
-    pub p90_ns: f64,
+    pub least: f64,
+    pub p10: f64,
+    pub p50: f64,
+    pub p90: f64,
 }
 
 impl Runner {
@@ -81,7 +81,7 @@ impl Times {
     fn of(mut runs: Vec<f64>) -> Self {
         runs.sort_by(f64::total_cmp);
         let at = |share: f64| runs[((runs.len() as f64 * share).ceil() as usize).max(1) - 1];
-        Self { least_ns: runs[0], p10_ns: at(0.1), p50_ns: at(0.5), p90_ns: at(0.9) }
+        Self { least: runs[0], p10: at(0.1), p50: at(0.5), p90: at(0.9) }
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn times_are_nearest_ranks() {
         let runs = (1..=20).rev().map(f64::from).collect();
-        assert_eq!(Times::of(runs), Times { least_ns: 1.0, p10_ns: 2.0, p50_ns: 10.0, p90_ns: 18.0 });
-        assert_eq!(Times::of(vec![3.0]), Times { least_ns: 3.0, p10_ns: 3.0, p50_ns: 3.0, p90_ns: 3.0 });
+        assert_eq!(Times::of(runs), Times { least: 1.0, p10: 2.0, p50: 10.0, p90: 18.0 });
+        assert_eq!(Times::of(vec![3.0]), Times { least: 3.0, p10: 3.0, p50: 3.0, p90: 3.0 });
     }
 }

@@ -88,15 +88,12 @@ impl Run<'_> {
         let macs = |model: &Model| cost::macs(model, &self.spec.example_shapes).map_err(AllocateError::MacsUnknown);
         let kept = |energy: f64| -> Result<f64, PruneError> {
             let chosen = smaller(layers, Keep::Energy(energy));
-            Ok(match self.spec.target {
-                Target::MacsKept(_) => {
-                    let model = replace::replace(self.model, self.graph, &chosen)?.model;
-                    macs(&model)? as f64 / macs(self.model)?.max(1) as f64
-                }
-                _ => {
-                    let gone = chosen.iter().map(|(layer, factors)| layer.parameters() - layer.parameters_of(*factors));
-                    1.0 - gone.sum::<usize>() as f64 / whole_parameters.max(1) as f64
-                }
+            Ok(if let Target::MacsKept(_) = self.spec.target {
+                let model = replace::replace(self.model, self.graph, &chosen)?.model;
+                macs(&model)? as f64 / macs(self.model)?.max(1) as f64
+            } else {
+                let gone = chosen.iter().map(|(layer, factors)| layer.parameters() - layer.parameters_of(*factors));
+                1.0 - gone.sum::<usize>() as f64 / whole_parameters.max(1) as f64
             })
         };
         let share = match self.spec.target {

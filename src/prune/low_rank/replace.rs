@@ -83,9 +83,9 @@ pub fn replace(model: &Model, graph: &Graph<'_>, layers: &[(&Layer<'_>, Factors)
                 part.name = node.name.as_ref().map(|name| format!("{name}_factor{}", at + 1));
             }
             let (x_slot, weight_slot) = if layer.form == Form::Left { (1, 0) } else { (0, 1) };
-            part.input[x_slot] = x;
+            part.input[x_slot].clone_from(&x);
             part.input[weight_slot] = weight;
-            x = part.output[0].clone();
+            x.clone_from(&part.output[0]);
             changes.push(Change::InsertNode { node: part });
         }
     }

@@ -114,7 +114,9 @@ pub fn losses(maps: &mut [Map], channels: usize) -> Vec<f64> {
         let gone: Vec<usize> = found.into_iter().map(|(_, channel)| channel).collect();
         left.retain(|channel| !gone.contains(channel));
         if !left.is_empty() {
-            maps.iter_mut().for_each(|map| map.remove(&gone));
+            for map in &mut *maps {
+                map.remove(&gone);
+            }
         }
     }
     losses

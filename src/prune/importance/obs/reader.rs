@@ -1,6 +1,7 @@
 //! The layers that read channels: linear maps with constant weights, and the sums over samples of what they read.
 
 use super::eliminate::{Inputs, Map};
+use crate::onnx::dtype::DataType;
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
@@ -73,7 +74,7 @@ pub fn readers<'g>(
         }
         let Some(operand) = operand(graph, node, slot, axes.len(), &rank) else { continue };
         let units = units_of(coupling, &axes[operand.weight_axis]);
-        if units.iter().all(Vec::is_empty) || !inferred.dtype(operand.value).is_some_and(|dtype| dtype.is_float()) {
+        if units.iter().all(Vec::is_empty) || !inferred.dtype(operand.value).is_some_and(DataType::is_float) {
             continue;
         }
         let untold = |source| ImportanceError::Weight { tensor: tensor.name.clone(), source };
@@ -151,9 +152,12 @@ impl Reader<'_> {
 
     /// Nothing read yet.
     pub fn sums(&self) -> Sums {
-        let grams = || match self.is_wide() {
-            true => (0..self.units.len()).map(|_| Gram::new(self.taps())).collect(),
-            false => vec![Gram::new(self.inputs() + 1)],
+        let grams = || {
+            if self.is_wide() {
+                (0..self.units.len()).map(|_| Gram::new(self.taps())).collect()
+            } else {
+                vec![Gram::new(self.inputs() + 1)]
+            }
         };
         Sums { grams: (0..self.groups).map(|_| grams()).collect(), target: Moments::default() }
     }
@@ -171,17 +175,16 @@ impl Reader<'_> {
         if let Some(layer) = &self.layer {
             sums.target.add(target, layer.channel_axis(target.shape.len())).map_err(untold)?;
         }
-        let window = match self.axis {
-            Some(_) => None,
-            None => {
-                let kind = Kind::Conv { groups: self.groups };
-                // Another rank or width than the weight's does not run.
-                let node = graph.node(self.node);
-                let Ok(inputs) = LayerInputs::new(&kind, node, &self.weight.shape, value, &target.shape) else {
-                    return Ok(());
-                };
-                Some(inputs)
-            }
+        let window = if self.axis.is_some() {
+            None
+        } else {
+            let kind = Kind::Conv { groups: self.groups };
+            // Another rank or width than the weight's does not run.
+            let node = graph.node(self.node);
+            let Ok(inputs) = LayerInputs::new(&kind, node, &self.weight.shape, value, &target.shape) else {
+                return Ok(());
+            };
+            Some(inputs)
         };
         let axis = self.axis.unwrap_or(1).min(value.shape.len().saturating_sub(1));
         let size = value.shape.get(axis).copied().unwrap_or(1).max(1);
@@ -198,12 +201,11 @@ impl Reader<'_> {
             for group in 0..self.groups {
                 rows.clear();
                 for position in positions {
-                    match &window {
-                        Some(inputs) => inputs.append(*position, group, &mut rows),
-                        None => {
-                            let first = position / inner * size * inner + position % inner;
-                            rows.extend((0..size).map(|at| f64::from(numbers[first + at * inner])));
-                        }
+                    if let Some(inputs) = &window {
+                        inputs.append(*position, group, &mut rows);
+                    } else {
+                        let first = position / inner * size * inner + position % inner;
+                        rows.extend((0..size).map(|at| f64::from(numbers[first + at * inner])));
                     }
                     rows.extend((!self.is_wide()).then_some(1.0));
                 }
