@@ -11,6 +11,7 @@ mod ci_script;
 mod external;
 mod http;
 mod kills;
+mod labelled;
 #[path = "../published/mod.rs"]
 mod published;
 mod queue;
