@@ -1,8 +1,9 @@
 //! Tries criteria and repairs on a published network and prints a table for `docs/benchmarks.md`.
 //!
-//! `recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS]]]…]`: `DATA` is the folder with `cifar_resnet/` and `data/`, `WIDTHS` is
-//! `within` (the residual stream stays), `anywhere` or `both`; as in `0.5:obs,l2:least_squares,none:both`. Accuracies are those of
-//! 2,000 test images that are drawn by a seed. The recipe is one that a user can ask for over HTTP.
+//! `recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS[:SAMPLES]]]]…]`: `DATA` is the folder with `cifar_resnet/` and `data/`, `WIDTHS`
+//! is `within` (the residual stream stays), `anywhere` or `both`, `SAMPLES` is `images`, `normal` (drawn numbers) or `matched`
+//! (moved to the statistics of BatchNormalization); as in `0.5:obs,l2:least_squares,none:both:images,normal`. Accuracies are
+//! those of 2,000 test images that are drawn by a seed. The recipe is one that a user can ask for over HTTP.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,10 +12,10 @@ use anyhow::{Context as _, Result, bail};
 use secateur::data::{Calibration, Dataset};
 use secateur::engine::{Engine as _, SessionOptions, onnx_runtime};
 use secateur::onnx::model::Model;
-use secateur::prune::prune;
+use secateur::prune::{make_samples, prune};
 use secateur::spec::attempt::{DatasetLimits, ModelLimits};
 use secateur::spec::preprocess::Preprocess;
-use secateur::spec::prune::{Criterion, PruneRequest, Rung, Target};
+use secateur::spec::prune::{Criterion, PruneRequest, Rung, Synthetic, Target};
 
 const THREADS: usize = 2;
 const TESTED: usize = 2_000;
@@ -25,13 +26,13 @@ const RUNGS: &str = "none,bias,batch_norm,least_squares";
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().context("usage: recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS]]]…]")?;
+    let folder = arguments.next().context("usage: recovery DATA [MACS_KEPT[:CRITERIA[:RUNGS[:WIDTHS[:SAMPLES]]]]…]")?;
     let mut wanted: Vec<String> = arguments.collect();
     if wanted.is_empty() {
         wanted = vec!["0.6667".into(), "0.5".into(), "0.4".into()];
     }
-    println!("| MACs kept | criterion | repair | widths cut | accuracy | seconds |");
-    println!("| ---: | --- | --- | --- | ---: | ---: |");
+    println!("| MACs kept | criterion | repair | widths cut | samples | accuracy | seconds |");
+    println!("| ---: | --- | --- | --- | --- | ---: | ---: |");
     for wanted in wanted {
         let mut parts = wanted.split(':');
         let share: f64 = parts.next().unwrap_or_default().parse().context("a share")?;
@@ -42,13 +43,15 @@ fn main() -> Result<()> {
             Some("anywhere") => &[false],
             _ => &[true],
         };
+        let sources: Vec<&str> = parts.next().unwrap_or("images").split(',').collect();
         for criterion in criteria.split(',') {
             for rung in rungs.split(',') {
-                for within in streams {
-                    let (accuracy, seconds) = tried(Path::new(&folder), share, criterion, rung, *within)?;
-                    let place = if *within { "within blocks" } else { "anywhere" };
+                for (within, samples) in streams.iter().flat_map(|within| sources.iter().map(move |s| (*within, *s))) {
+                    let recipe = Recipe { share, criterion, rung, within, samples };
+                    let (accuracy, seconds) = recipe.tried(Path::new(&folder))?;
+                    let place = if within { "within blocks" } else { "anywhere" };
                     println!(
-                        "| {share} | `{criterion}` | {rung} | {place} | {:.1} % | {seconds:.0} |",
+                        "| {share} | `{criterion}` | {rung} | {place} | {samples} | {:.1} % | {seconds:.0} |",
                         accuracy * 100.0
                     );
                 }
@@ -58,32 +61,53 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Accuracy of one recipe, and how long the job took.
-fn tried(folder: &Path, share: f64, criterion: &str, rung: &str, within: bool) -> Result<(f64, f64)> {
-    let named = |name: &str| serde_json::from_value::<Criterion>(serde_json::Value::String(name.to_owned()));
-    let rungs: Vec<Rung> = match rung {
-        "none" => Vec::new(),
-        rungs => (rungs.split('+'))
-            .map(|rung| serde_json::from_value(serde_json::Value::String(rung.to_owned())))
-            .collect::<Result<_, _>>()?,
-    };
-    let file = if rungs.contains(&Rung::BatchNorm) { MODEL_WITH_NORMALISATION } else { MODEL };
-    let model = Model::load(&folder.join(file), &ModelLimits::default())?;
-    let training = images(folder, "cifar10-train20k.zip")?;
-    let request = PruneRequest {
-        target: Some(Target::MacsKept(share)),
-        criterion: Some(named(criterion)?),
-        exclude_operators: if within { vec!["Add".into()] } else { Vec::new() },
-        round_to: Some(1),
-        recovery: Some(rungs),
-        ..PruneRequest::default()
-    };
-    let Ok(spec) = request.parse() else { bail!("the recipe is none") };
-    let start = Instant::now();
-    let calibration = Calibration::new(&training, &model, spec.calibration_samples as usize, spec.seed)?;
-    let pruned = prune(&model, &spec, Some(&calibration), THREADS, &|_| {})?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok((accuracy(folder, &pruned.model)?, seconds))
+struct Recipe<'a> {
+    share: f64,
+    criterion: &'a str,
+    rung: &'a str,
+    within: bool,
+    samples: &'a str,
+}
+
+impl Recipe<'_> {
+    /// Accuracy of the recipe, and how long the job took.
+    fn tried(&self, folder: &Path) -> Result<(f64, f64)> {
+        let named = |name: &str| serde_json::from_value::<Criterion>(serde_json::Value::String(name.to_owned()));
+        let rungs: Vec<Rung> = match self.rung {
+            "none" => Vec::new(),
+            rungs => (rungs.split('+'))
+                .map(|rung| serde_json::from_value(serde_json::Value::String(rung.to_owned())))
+                .collect::<Result<_, _>>()?,
+        };
+        let synthetic = match self.samples {
+            "images" => None,
+            "normal" => Some(Synthetic::default()),
+            "matched" => Some(Synthetic { match_batch_norm: true, ..Synthetic::default() }),
+            other => bail!("`{other}` are no samples"),
+        };
+        let keeps_normalisation = rungs.contains(&Rung::BatchNorm) || self.samples == "matched";
+        let file = if keeps_normalisation { MODEL_WITH_NORMALISATION } else { MODEL };
+        let model = Model::load(&folder.join(file), &ModelLimits::default())?;
+        let request = PruneRequest {
+            target: Some(Target::MacsKept(self.share)),
+            criterion: Some(named(self.criterion)?),
+            exclude_operators: if self.within { vec!["Add".into()] } else { Vec::new() },
+            round_to: Some(1),
+            recovery: Some(rungs),
+            synthetic,
+            ..PruneRequest::default()
+        };
+        let Ok(spec) = request.parse() else { bail!("the recipe is none") };
+        let start = Instant::now();
+        let samples = match spec.synthetic {
+            None => images(folder, "cifar10-train20k.zip")?,
+            Some(_) => make_samples(&model, &spec, THREADS)?.dataset,
+        };
+        let calibration = Calibration::new(&samples, &model, spec.calibration_samples as usize, spec.seed)?;
+        let pruned = prune(&model, &spec, Some(&calibration), THREADS, &|_| {})?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok((accuracy(folder, &pruned.model)?, seconds))
+    }
 }
 
 fn images(folder: &Path, file: &str) -> Result<Dataset> {

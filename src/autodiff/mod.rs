@@ -19,4 +19,5 @@ pub mod loss;
 pub mod parameters;
 pub mod pullback;
 pub mod rules;
+pub mod statistics;
 pub mod training;

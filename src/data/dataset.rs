@@ -42,6 +42,15 @@ enum Source {
 }
 
 impl Array {
+    fn packed(array: NamedArray) -> Self {
+        Self {
+            name: array.name.clone(),
+            dtype: array.tensor.dtype,
+            sample_shape: array.tensor.shape[1..].to_vec(),
+            source: Source::Packed(array),
+        }
+    }
+
     /// The elements of one sample. `index` is below the number of samples.
     pub(super) fn sample(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
         match &self.source {
@@ -94,20 +103,22 @@ impl Dataset {
         let shapes = arrays.iter().map(|array| (array.name.as_str(), array.tensor.shape.as_slice()));
         let samples = common_samples(shapes, labels.as_ref().map(|(name, labels)| (name.as_str(), labels.len())))?;
         Ok(Self {
-            arrays: arrays
-                .into_iter()
-                .map(|array| Array {
-                    name: array.name.clone(),
-                    dtype: array.tensor.dtype,
-                    sample_shape: array.tensor.shape[1..].to_vec(),
-                    source: Source::Packed(array),
-                })
-                .collect(),
+            arrays: arrays.into_iter().map(Array::packed).collect(),
             labels: labels.map(|(_, labels)| labels),
             class_names: Vec::new(),
             preprocess: preprocess.cloned(),
             samples,
         })
+    }
+
+    /// Samples that are in memory already, without labels, whatever the arrays are called.
+    ///
+    /// Errors: arrays that do not have as many samples as each other.
+    pub fn of_samples(arrays: Vec<NamedArray>) -> Result<Self, DataError> {
+        let shapes = arrays.iter().map(|array| (array.name.as_str(), array.tensor.shape.as_slice()));
+        let samples = common_samples(shapes, None)?;
+        let arrays = arrays.into_iter().map(Array::packed).collect();
+        Ok(Self { arrays, labels: None, class_names: Vec::new(), preprocess: None, samples })
     }
 
     /// Number of samples.

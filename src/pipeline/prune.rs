@@ -8,7 +8,7 @@ use crate::spec::failure::Failure;
 use crate::spec::job::{Stage, Step};
 use crate::spec::prune::PruneSpec;
 
-/// Prunes the model, with samples of the step's dataset where it has one. No model comes out without a certificate, and none
+/// Prunes the model, with samples of the step's dataset where it has one, or made ones. No model comes out without a certificate, and none
 /// of a dry run.
 pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepContext) -> Result<StepOutcome, Failure> {
     let threads = context.threads.max(1) as usize;
@@ -16,11 +16,16 @@ pub(super) fn run(spec: &PruneSpec, step: &Step, model: &Model, context: &StepCo
         context.observer.stage(Stage::Loading, context.step);
     }
     let dataset = context.dataset(step, None)?;
+    let made = spec.synthetic.as_ref().map(|_| prune::make_samples(model, spec, threads)).transpose();
+    let made = made.map_err(prune::PruneError::from)?;
+    let (made, synthetic) = made.map(|made| (made.dataset, made.report)).unzip();
     let samples = spec.calibration_samples as usize;
-    let calibration =
-        dataset.as_ref().map(|dataset| Calibration::new(dataset, model, samples, spec.seed)).transpose()?;
+    let calibration = (dataset.as_ref().or(made.as_ref()))
+        .map(|dataset| Calibration::new(dataset, model, samples, spec.seed))
+        .transpose()?;
     let entered = |stage| context.observer.stage(stage, context.step);
-    let pruned = prune::prune_beside_others(model, spec, calibration.as_ref(), threads, context.host, &entered)?;
+    let mut pruned = prune::prune_beside_others(model, spec, calibration.as_ref(), threads, context.host, &entered)?;
+    pruned.report.synthetic = synthetic;
     let (before, after) = (&pruned.report.size_before, &pruned.report.size_after);
     let (kind, are) = if spec.dry_run { ("planned", "would be") } else { ("pruned", "are") };
     context.observer.event(

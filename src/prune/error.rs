@@ -9,6 +9,7 @@ use super::low_rank::ReplaceError;
 use super::names::NamesNothing;
 use super::observe::ObserveError;
 use super::surgery::SurgeryError;
+use super::synthetic::SyntheticError;
 use crate::onnx::patch::PatchError;
 use crate::spec::failure::{Failure, FailureCode};
 
@@ -33,6 +34,8 @@ pub enum PruneError {
     Patch(#[from] PatchError),
     #[error(transparent)]
     Replace(#[from] ReplaceError),
+    #[error(transparent)]
+    Synthetic(#[from] SyntheticError),
     #[error("{source}")]
     Names {
         /// The field of the spec that has the name.
@@ -107,8 +110,14 @@ impl From<PruneError> for Failure {
             PruneError::Certify(CertifyError::Failed { .. }) => Self::new(FailureCode::CertificateFailed, message),
             PruneError::Certify(CertifyError::Original(source) | CertifyError::Engine(source))
             | PruneError::Observe(ObserveError::Engine(source))
+            | PruneError::Synthetic(SyntheticError::Engine(source))
             | PruneError::Latency(LatencyError::Engine(source)) => Self { message, ..Self::from(source) },
-            PruneError::Observe(ObserveError::Data(source)) => source.into(),
+            PruneError::Observe(ObserveError::Data(source))
+            | PruneError::Synthetic(SyntheticError::Samples(source)) => source.into(),
+            PruneError::Synthetic(source @ SyntheticError::NoGradient(_)) => {
+                Self::new(FailureCode::Unsupported, message).at(source.place())
+            }
+            PruneError::Synthetic(source) => Self::new(FailureCode::InvalidSpec, message).at(source.place()),
             PruneError::Observe(ObserveError::Untyped { name }) => {
                 Self::new(FailureCode::Unsupported, message).at(name)
             }

@@ -23,6 +23,7 @@ mod store;
 mod structured;
 mod surgery;
 mod sweep;
+mod synthetic;
 mod unstructured;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use analysis::{Analysis, analyze};
 pub use certify::CertifyError;
 pub use error::PruneError;
 pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
+pub use synthetic::{Made, SyntheticError, make as make_samples};
 
 use crate::cost::inputs::Feeds;
 use crate::cost::{self, Host};
@@ -271,6 +273,7 @@ impl Run<'_> {
             certificate,
             recovery: Vec::new(),
             recovered_certificate: None,
+            synthetic: None,
             drift: None,
             stored: None,
             output_error: None,

@@ -238,7 +238,9 @@ impl SpecError {
 
     /// A step, which stands at `at`, has no dataset for `what`.
     fn dataset_required(at: &str, what: &str) -> Self {
-        let message = format!("{what} needs a dataset; name one here or for the whole job");
+        let message = format!(
+            "{what} needs a dataset; name one here or for the whole job (a prune step can make samples: `synthetic`)"
+        );
         Self { code: FailureCode::DatasetRequired, pointer: format!("{at}/dataset_id"), message }
     }
 }
@@ -260,12 +262,10 @@ impl JobRequest {
                     .into_iter()
                     .enumerate()
                     .map(|(i, step)| {
-                        parse_step(
-                            step.kind,
-                            step.dataset_id.or(self.dataset_id),
-                            step.spec,
-                            &format!("/spec/steps/{i}"),
-                        )
+                        // What a step says for itself comes before what holds for the whole job.
+                        let makes_samples = step.spec.as_ref().is_some_and(|spec| !spec["synthetic"].is_null());
+                        let inherited = self.dataset_id.filter(|_| !makes_samples);
+                        parse_step(step.kind, step.dataset_id.or(inherited), step.spec, &format!("/spec/steps/{i}"))
                     })
                     .collect::<Result<_, _>>()?
             }
@@ -292,14 +292,19 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
         StepKind::Analyze => StepSpec::Analyze(read::<AnalyzeSpec>(spec, &pointer)?.parse().map_err(locate)?),
         StepKind::Prune => {
             let mut request = read::<PruneRequest>(spec, &pointer)?;
+            if dataset_id.is_some() && request.synthetic.is_some() {
+                let message = "the step has a dataset to draw samples from; leave out one of the two".into();
+                return Err(SpecError::invalid(format!("{pointer}/synthetic"), message));
+            }
+            let has_samples = dataset_id.is_some() || request.synthetic.is_some();
             match &request.recovery {
-                None if dataset_id.is_some() => request.recovery = Some(vec![Rung::LeastSquares]),
-                Some(rungs) if dataset_id.is_none() && !rungs.is_empty() => {
+                None if has_samples => request.recovery = Some(vec![Rung::LeastSquares]),
+                Some(rungs) if !has_samples && !rungs.is_empty() => {
                     return Err(SpecError::dataset_required(at, "a recovery"));
                 }
                 _ => {}
             }
-            if dataset_id.is_some() && request.method == Method::Structured {
+            if has_samples && request.method == Method::Structured {
                 request.criterion.get_or_insert(Criterion::Obs);
             }
             StepSpec::Prune(request.parse().map_err(locate)?)
@@ -309,7 +314,7 @@ fn parse_step(kind: StepKind, dataset_id: Option<Uuid>, spec: Option<Value>, at:
     };
     let needs = match &spec {
         StepSpec::Retrain(_) => Some("a retrain step".to_owned()),
-        StepSpec::Prune(prune) if prune.criterion.needs_data() => {
+        StepSpec::Prune(prune) if prune.criterion.needs_data() && prune.synthetic.is_none() => {
             Some(format!("the criterion `{}`", prune.criterion.as_str()))
         }
         _ => None,
@@ -379,6 +384,23 @@ mod tests {
         assert_eq!(recovery(&without(json!({}))), []);
         let error = without(json!({"recovery": ["bias"]})).parse().unwrap_err();
         assert_eq!((error.code, error.pointer.as_str()), (FailureCode::DatasetRequired, "/dataset_id"));
+    }
+
+    #[test]
+    fn samples_that_are_made_stand_for_a_dataset() {
+        let without = |spec| JobRequest { dataset_id: None, ..request("prune", &spec) };
+        for criterion in crate::spec::prune::Criterion::ALL {
+            assert!(without(json!({"criterion": criterion, "synthetic": {}})).parse().is_ok(), "{criterion:?}");
+        }
+        let job = without(json!({"synthetic": {"match_batch_norm": true}})).parse().unwrap();
+        let [Step { spec: StepSpec::Prune(spec), .. }] = job.steps.as_slice() else { panic!("{job:?}") };
+        assert_eq!((spec.criterion, spec.recovery.as_slice()), (Criterion::Obs, &[Rung::LeastSquares][..]));
+
+        let both = request("prune", &json!({"synthetic": {}})).parse().unwrap_err();
+        assert_eq!((both.code, both.pointer.as_str()), (FailureCode::InvalidSpec, "/spec/synthetic"));
+        let steps = json!({"steps": [{"kind": "prune", "spec": {"synthetic": {}}}, {"kind": "evaluate"}]});
+        let job = request("pipeline", &steps).parse().unwrap();
+        assert_eq!(job.steps.iter().map(|step| step.dataset_id.is_some()).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

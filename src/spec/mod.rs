@@ -20,3 +20,5 @@ pub mod report;
 pub mod report_markdown;
 pub mod retrain;
 pub mod summary;
+pub mod synthetic;
+pub mod target;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::analysis::AnalyzeReport;
 use super::job::{JobKind, StepKind};
 use super::prune::Rung;
+use super::synthetic::Distribution;
 
 /// What a job found out, in one shape for every kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -184,7 +185,10 @@ pub struct PruneReport {
     /// recovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered_certificate: Option<Certificate>,
-    /// How far the model that came out is from the original; `None` without a dataset.
+    /// What the samples were made from that stood for a dataset; `None` where they are of one, or there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synthetic: Option<SyntheticReport>,
+    /// How far the model that came out is from the original, on samples of the dataset or made ones; `None` without either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// In which form the zeros are kept in the file (unstructured).
@@ -256,6 +260,42 @@ pub struct BlockReport {
     /// `None` where values are not finite.
     pub change: Option<f64>,
     pub removed: bool,
+}
+
+/// Samples that were made instead of read. Rungs and drift are measured on them too: what they say holds for such samples, and
+/// for those that the model meets as far as they are alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyntheticReport {
+    /// Samples that were made, those held out included.
+    pub samples: u64,
+    pub seed: u64,
+    pub inputs: Vec<SyntheticInput>,
+    /// How near the values came to the statistics of the model's BatchNormalization, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<StatisticsMatch>,
+}
+
+/// What one input was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyntheticInput {
+    pub name: String,
+    /// Shape of one sample.
+    pub sample_shape: Vec<u64>,
+    pub distribution: Distribution,
+}
+
+/// How far the means and deviations of the values before each BatchNormalization are from those that it keeps: root mean
+/// square over its channels, in its deviations, the mean over all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StatisticsMatch {
+    /// `BatchNormalization` operators.
+    pub layers: u64,
+    /// Gradient steps for each sample.
+    pub steps: u64,
+    /// As drawn, and after the last step.
+    pub before: f64,
+    pub after: f64,
+    pub duration_ms: u64,
 }
 
 /// What one rung of a recovery did.

@@ -20,4 +20,5 @@ mod serve;
 mod steps;
 mod store;
 mod support;
+mod synthetic;
 mod worker;

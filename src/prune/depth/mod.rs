@@ -55,6 +55,7 @@ impl Run<'_> {
             certificate,
             recovery: Vec::new(),
             recovered_certificate: None,
+            synthetic: None,
             drift: None,
             stored: None,
             output_error,

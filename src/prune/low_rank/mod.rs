@@ -71,6 +71,7 @@ impl Run<'_> {
             size_after,
             dry_run: self.spec.dry_run,
             certificate,
+            synthetic: None,
             drift: None,
             stored: None,
             output_error,

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::analyze::analyze_section;
 use super::figure::{code, count, percent, quantity, significant, text, thousands};
-use crate::spec::report::{Certificate, Drift, EpochReport, PruneLatency, PruneReport, RetrainReport, StepReport};
+use crate::spec::report::{
+    Certificate, Drift, EpochReport, PruneLatency, PruneReport, RetrainReport, StepReport, SyntheticReport,
+};
 
 /// Frozen things that are listed one by one; the rest is counted. A comment on a code host ends at 65,536 characters.
 const MOST_ROWS: usize = 100;
@@ -75,6 +77,9 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
     }
     if let Some(latency) = &prune.latency {
         timed(page, latency);
+    }
+    if let Some(made) = &prune.synthetic {
+        synthetic(page, made);
     }
     recovery(page, prune);
     if let Some(drift) = &prune.drift {
@@ -154,6 +159,29 @@ fn prune_section(page: &mut String, prune: &PruneReport) {
         });
         let title = format!("{} left alone", prune.frozen.len());
         folded(page, &title, "| what | operator | reason |\n| --- | --- | --- |", rows);
+    }
+}
+
+/// That samples were made, and from what.
+fn synthetic(page: &mut String, made: &SyntheticReport) {
+    let inputs: Vec<String> =
+        made.inputs.iter().map(|input| format!("{} {}", code(&input.name), input.distribution)).collect();
+    let _ = writeln!(
+        page,
+        "\nThere was no dataset: {} were made with the seed {} ({}). Figures below are of such samples.",
+        count(made.samples, "sample"),
+        made.seed,
+        inputs.join("; ")
+    );
+    if let Some(matched) = &made.batch_norm {
+        let _ = writeln!(
+            page,
+            "{} brought them from {} to {} deviations from the statistics of {}.",
+            count(matched.steps, "gradient step"),
+            significant(matched.before),
+            significant(matched.after),
+            count(matched.layers, "BatchNormalization")
+        );
     }
 }
 
