@@ -20,6 +20,7 @@ mod normalize;
 mod pool;
 mod reduce;
 mod softmax;
+mod statistics;
 
 use std::collections::BTreeSet;
 
