@@ -7,6 +7,7 @@
 
 mod input;
 mod score;
+mod synthetic;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -20,6 +21,7 @@ use super::job::{JobKind, JobSpec, StepSpec};
 use super::summary::{DatasetSummary, ModelSummary};
 use input::check_inputs;
 use score::{Scoring, check_baseline, check_scoring, check_top_k};
+use synthetic::check_synthetic;
 
 /// What is known of everything that a job names.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +77,12 @@ pub fn check(spec: &JobSpec, inputs: &Inputs<'_>) -> Vec<Mismatch> {
                     check_inputs(inputs.model, dataset, analyze.preprocess.as_ref(), &place, &mut found);
                 }
             }
-            StepSpec::Prune(_) => {
+            StepSpec::Prune(prune) => {
                 if let Some(dataset) = dataset {
                     check_inputs(inputs.model, dataset, None, &place, &mut found);
+                }
+                if let Some(wishes) = &prune.synthetic {
+                    check_synthetic(inputs.model, wishes, &place, &mut found);
                 }
             }
             StepSpec::Retrain(retrain) => {

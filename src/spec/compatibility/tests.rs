@@ -233,3 +233,27 @@ fn a_baseline_takes_the_same_inputs_and_scores_as_many_classes() {
     let mismatch = only(with_baseline("evaluate", &spec, &classifier(), &data, &other_classes));
     assert_eq!((mismatch.code, mismatch.pointer.as_str()), (FailureCode::InvalidSpec, "/spec/baseline_model_id"));
 }
+
+#[test]
+fn samples_are_made_for_inputs_that_are_there_and_integers_of_a_stated_range() {
+    let model = model(
+        &json!([
+            {"name": "ids", "dtype": "int64", "shape": ["N", 8]},
+            {"name": "a/b", "dtype": "int32", "shape": ["N", 8]},
+            {"name": "x", "dtype": "float", "shape": ["N", 8]},
+        ]),
+        &json!([{"name": "logits", "dtype": "float", "shape": ["N", 10]}]),
+    );
+    let data = npz(&json!([]), None);
+    let pointers = |inputs: Value| -> Vec<String> {
+        let steps = json!({"steps": [{"kind": "prune", "spec": {"synthetic": {"inputs": inputs}}}]});
+        let all = found("pipeline", &steps, &model, &data);
+        assert!(all.iter().all(|mismatch| mismatch.code == FailureCode::InvalidSpec), "{all:?}");
+        all.into_iter().map(|mismatch| mismatch.pointer).collect()
+    };
+    let at = |name: &str| format!("/spec/steps/0/spec/synthetic/inputs/{name}");
+    let range = json!({"integers": {"below": 5}});
+    assert_eq!(pointers(json!({"ids": range, "a/b": range})), Vec::<String>::new());
+    assert_eq!(pointers(json!({"ids": range, "a/b": {"normal": {}}, "z": range})), [at("z"), at("a~1b")]);
+    assert_eq!(pointers(json!({})), [at("ids"), at("a~1b")]);
+}
