@@ -249,3 +249,53 @@ fn weights_of_each_output_compete_by_the_activations_that_they_meet() {
         assert!(global.report.removed == 0.5 && Numbers::of(&global.model).0[0] != local.0[0]);
     });
 }
+
+#[test]
+fn a_pattern_leaves_the_weights_that_meet_the_strongest_activations_in_each_run() {
+    let (model, file) = (dense(false), file(true));
+    calibrated(&model, &file, |calibration| {
+        let spec = PruneRequest {
+            method: Method::Unstructured,
+            criterion: Some(Criterion::Wanda),
+            target: Some(Target::NOfM("1:2".to_owned().try_into().unwrap())),
+            recovery: Some(Vec::new()),
+            ..PruneRequest::default()
+        };
+        let pruned = prune(&model, &spec.parse().unwrap(), Some(calibration), 1, &|_| {}).unwrap();
+        let mut squares = [0.0; 4];
+        for batch in calibration.fitting().batches() {
+            for row in batch.unwrap().inputs[0].1.to_f32().unwrap().chunks(4) {
+                row.iter().zip(&mut squares).for_each(|(x, sum)| *sum += f64::from(x * x));
+            }
+        }
+        let (before, after) = (Numbers::of(&model), Numbers::of(&pruned.model));
+        for first in (0..24).step_by(2) {
+            let key = |at: usize| before.0[0][at].abs() * squares[at % 4].sqrt();
+            let (gone, kept) = if key(first) < key(first + 1) { (first, first + 1) } else { (first + 1, first) };
+            assert_eq!((after.0[0][gone], after.0[0][kept]), (0.0, before.0[0][kept]), "run at {first}");
+        }
+        assert!(after.0[2].chunks(2).all(|run| run.contains(&0.0)), "the runs of the second layer");
+        assert_eq!(pruned.report.removed, 0.5);
+    });
+}
+
+#[test]
+fn criteria_of_channels_are_refused_for_single_weights() {
+    for criterion in Criterion::ALL {
+        for target in [Target::Sparsity(0.5), Target::NOfM("2:4".to_owned().try_into().unwrap())] {
+            let spec = PruneRequest {
+                method: Method::Unstructured,
+                criterion: Some(criterion),
+                target: Some(target),
+                ..PruneRequest::default()
+            };
+            match spec.parse() {
+                Ok(_) => assert!(criterion.scores_weights(), "{criterion:?}"),
+                Err((field, reason)) => {
+                    assert_eq!(field, "criterion");
+                    assert!(!criterion.scores_weights() && reason.contains(criterion.as_str()), "{reason}");
+                }
+            }
+        }
+    }
+}
