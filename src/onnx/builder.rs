@@ -159,6 +159,12 @@ impl GraphBuilder {
         format!("{stem}__{}", self.next)
     }
 
+    /// The nodes that are there by now.
+    #[cfg(test)]
+    pub fn nodes_made(&self) -> &[NodeProto] {
+        &self.graph.node
+    }
+
     /// The graph as it stands.
     pub fn into_graph(self) -> GraphProto {
         self.graph

@@ -32,6 +32,12 @@ pub use numbering::TooManyIndices;
 pub use operand::Operands;
 use relations::Relations;
 
+/// Operators that have a rule, by domain and name.
+#[cfg(test)]
+pub fn ruled_operators() -> impl Iterator<Item = (&'static str, &'static str)> {
+    rules::RULES.keys().copied()
+}
+
 /// A factor of known size, by number.
 pub type LeafId = u32;
 

@@ -2,136 +2,141 @@
 
 use rand::RngExt as _;
 
-use super::maker::{Kind, Maker, Value, ints};
+use super::maker::{Maker, Value, ints};
+use super::menu::Blocks;
 use crate::onnx::attribute::Attribute;
 
-impl Maker<'_> {
-    pub(super) fn image_block(&mut self, x: Value, channels: usize, side: usize) -> Value {
-        let image = |name: String, channels: usize| Value { name, kind: Kind::Image { channels, side } };
-        match self.rng.random_range(0..20) {
-            0..4 => {
-                let out = self.width();
-                let y = self.conv(&x.name, channels, out, 1);
-                let y = self.activation(&y, out);
-                image(y, out)
-            }
-            4 => {
-                let divisors: Vec<usize> = (1..=channels).filter(|group| channels.is_multiple_of(*group)).collect();
-                let group = self.pick(&divisors);
-                let out = group * self.pick(&[1, 2, 3]);
-                image(self.conv(&x.name, channels, out, group), out)
-            }
-            5 => image(self.batch_norm(&x.name, channels), channels),
-            6 => image(self.group_norm(&x.name, channels, side), channels),
-            7 | 8 => {
-                let y = self.conv(&x.name, channels, channels, 1);
-                let y = self.activation(&y, channels);
-                let y = self.conv(&y, channels, channels, 1);
-                image(self.node("Add", &[&y, &x.name], &[]), channels)
-            }
-            9 => {
-                let (a, b) = (self.width(), self.width());
-                let left = self.conv(&x.name, channels, a, 1);
-                let right = self.conv(&x.name, channels, b, 1);
-                let mut parts = vec![left.as_str(), &right];
-                let mut width = a + b;
-                if self.one_in(3) {
-                    parts.push(&left);
-                    width += a;
-                }
-                image(self.node("Concat", &parts, &[("axis", Attribute::Int(1))]), width)
-            }
-            10 | 11 if channels > 1 => {
-                let at = if channels.is_multiple_of(2) { channels / 2 } else { self.rng.random_range(1..channels) };
-                let sizes = self.numbers(&[at as i64, (channels - at) as i64]);
-                let parts = self.b.nodes("Split", &[&x.name, &sizes], &[("axis", Attribute::Int(1))], 2);
-                if 2 * at == channels && self.one_in(2) {
-                    let gate = self.node("Sigmoid", &[&parts[1]], &[]);
-                    return image(self.node("Mul", &[&parts[0], &gate], &[]), at);
-                }
-                let out = self.width();
-                let y = self.conv(&parts[0], at, out, 1);
-                let width = out + channels - at;
-                image(self.node("Concat", &[&parts[1], &y], &[("axis", Attribute::Int(1))]), width)
-            }
-            12 => image(self.squeeze_and_excite(&x.name, channels), channels),
-            13 if channels.is_multiple_of(2) => {
-                let (half, side) = ((channels / 2) as i64, side as i64);
-                let groups = self.pick(&[2, half]);
-                let y = self.reshape(&x.name, &[-2, groups, channels as i64 / groups, side, side]);
-                let y = self.node("Transpose", &[&y], &[("perm", ints(&[0, 2, 1, 3, 4]))]);
-                image(self.reshape(&y, &[-2, channels as i64, side, side]), channels)
-            }
-            14 => image(self.padded_shortcut(&x.name, channels), channels + 3),
-            15 if side >= 4 => {
-                let op_type = self.pick(&["MaxPool", "AveragePool"]);
-                let attributes = [("kernel_shape", ints(&[2, 2])), ("strides", ints(&[2, 2]))];
-                let name = self.node(op_type, &[&x.name], &attributes);
-                Value { name, kind: Kind::Image { channels, side: side / 2 } }
-            }
-            16 => {
-                let out = self.width();
-                let w = self.weight(&[channels, out, 3, 3], channels * 9);
-                image(self.node("ConvTranspose", &[&x.name, &w], &[("pads", ints(&[1, 1, 1, 1]))]), out)
-            }
-            17 => {
-                let y = self.reshape(&x.name, &[-2, channels as i64, (side * side) as i64]);
-                let name = self.node("Transpose", &[&y], &[("perm", ints(&[0, 2, 1]))]);
-                Value { name, kind: Kind::Sequence { length: side * side, channels } }
-            }
-            18 => {
-                let mean = self.reduce("ReduceMean", &x.name, 1, true);
-                let max = self.reduce("ReduceMax", &x.name, 1, true);
-                let y = self.node("Concat", &[&mean, &max], &[("axis", Attribute::Int(1))]);
-                let y = self.conv(&y, 2, 1, 1);
-                let y = self.node("Sigmoid", &[&y], &[]);
-                image(self.node("Mul", &[&x.name, &y], &[]), channels)
-            }
-            _ => self.rows(x),
-        }
-    }
+pub const BLOCKS: Blocks = &[
+    (8, conv),
+    (3, grouped),
+    (3, residual),
+    (3, branches),
+    (4, split),
+    (2, squeeze_and_excite),
+    (2, shuffle),
+    (2, padded_shortcut),
+    (2, transposed),
+    (2, to_sequence),
+    (2, where_to_look),
+];
 
-    fn batch_norm(&mut self, x: &str, channels: usize) -> String {
-        let (scale, bias) = (self.draw(&[channels], 0.5, 1.5), self.draw(&[channels], -0.5, 0.5));
-        let (mean, variance) = (self.draw(&[channels], -0.5, 0.5), self.draw(&[channels], 0.5, 1.5));
-        self.node("BatchNormalization", &[x, &scale, &bias, &mean, &variance], &[])
-    }
+fn conv(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let out = m.width();
+    let y = m.conv(&x.name, channels, out, 1);
+    Some(x.with(m.activation(&y, out), out))
+}
 
-    /// As an operator, or as instance normalisation of reshaped channels.
-    fn group_norm(&mut self, x: &str, channels: usize, side: usize) -> String {
-        let divisors: Vec<usize> = (1..=channels).filter(|groups| channels.is_multiple_of(*groups)).collect();
-        let groups = self.pick(&divisors);
-        if self.opset >= 18 && self.one_in(2) {
-            let size = if self.opset < 21 { groups } else { channels };
-            let (scale, bias) = (self.draw(&[size], 0.5, 1.5), self.draw(&[size], -0.5, 0.5));
-            let attributes = [("num_groups", Attribute::Int(groups as i64))];
-            return self.node("GroupNormalization", &[x, &scale, &bias], &attributes);
-        }
-        let (ones, zeros) = (self.draw(&[groups], 0.9, 1.1), self.draw(&[groups], -0.1, 0.1));
-        let y = self.reshape(x, &[-2, groups as i64, -1]);
-        let y = self.node("InstanceNormalization", &[&y, &ones, &zeros], &[]);
-        let y = self.reshape(&y, &[-2, channels as i64, side as i64, side as i64]);
-        let scale = self.draw(&[channels, 1, 1], 0.5, 1.5);
-        self.node("Mul", &[&y, &scale], &[])
-    }
+fn groups(m: &mut Maker<'_>, channels: usize) -> usize {
+    let divisors: Vec<usize> = (1..=channels).filter(|group| channels.is_multiple_of(*group)).collect();
+    m.pick(&divisors)
+}
 
-    fn squeeze_and_excite(&mut self, x: &str, channels: usize) -> String {
-        let hidden = self.width();
-        let y = self.node("GlobalAveragePool", &[x], &[]);
-        let squeeze = self.weight(&[hidden, channels, 1, 1], channels);
-        let y = self.node("Conv", &[&y, &squeeze], &[]);
-        let y = self.node("Relu", &[&y], &[]);
-        let excite = self.weight(&[channels, hidden, 1, 1], hidden);
-        let y = self.node("Conv", &[&y, &excite], &[]);
-        let y = self.node("HardSigmoid", &[&y], &[]);
-        self.node("Mul", &[x, &y], &[])
-    }
+fn grouped(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let group = groups(m, channels);
+    let out = group * m.pick(&[1, 2, 3]);
+    Some(x.with(m.conv(&x.name, channels, out, group), out))
+}
 
-    /// Channels padded by constants, as the shortcuts of small residual networks are.
-    fn padded_shortcut(&mut self, x: &str, channels: usize) -> String {
-        let pads = self.numbers(&[0, 1, 0, 0, 0, 2, 0, 0]);
-        let wide = self.node("Pad", &[x, &pads], &[]);
-        let y = self.conv(x, channels, channels + 3, 1);
-        self.node("Add", &[&wide, &y], &[])
+fn residual(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let y = m.conv(&x.name, channels, channels, 1);
+    let y = m.activation(&y, channels);
+    let y = m.conv(&y, channels, channels, 1);
+    Some(x.with(m.node("Add", &[&y, &x.name], &[]), channels))
+}
+
+fn branches(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let (a, b) = (m.width(), m.width());
+    let left = m.conv(&x.name, channels, a, 1);
+    let right = m.conv(&x.name, channels, b, 1);
+    let mut parts = vec![left.as_str(), &right];
+    let mut width = a + b;
+    if m.one_in(3) {
+        parts.push(&left);
+        width += a;
     }
+    Some(x.with(m.node("Concat", &parts, &[("axis", Attribute::Int(1))]), width))
+}
+
+fn split(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    if channels < 2 {
+        return None;
+    }
+    let at = if channels.is_multiple_of(2) { channels / 2 } else { m.rng.random_range(1..channels) };
+    let sizes = m.numbers(&[at as i64, (channels - at) as i64]);
+    let parts = m.b.nodes("Split", &[&x.name, &sizes], &[("axis", Attribute::Int(1))], 2);
+    if 2 * at == channels && m.one_in(2) {
+        let gate = m.node("Sigmoid", &[&parts[1]], &[]);
+        return Some(x.with(m.node("Mul", &[&parts[0], &gate], &[]), at));
+    }
+    let out = m.width();
+    let y = m.conv(&parts[0], at, out, 1);
+    Some(x.with(m.node("Concat", &[&parts[1], &y], &[("axis", Attribute::Int(1))]), out + channels - at))
+}
+
+fn squeeze_and_excite(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let hidden = m.width();
+    // ONNX Runtime has no `GlobalLpPool` of operator set 22.
+    let pools = ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"];
+    let pool = m.pick(if m.opset < 22 { &pools } else { &pools[..2] });
+    let y = m.node(pool, &[&x.name], &[]);
+    let squeeze = m.weight(&[hidden, channels, 1, 1], channels);
+    let y = m.node("Conv", &[&y, &squeeze], &[]);
+    let y = m.node("Relu", &[&y], &[]);
+    let excite = m.weight(&[channels, hidden, 1, 1], hidden);
+    let y = m.node("Conv", &[&y, &excite], &[]);
+    let y = m.node("HardSigmoid", &[&y], &[]);
+    Some(x.with(m.node("Mul", &[&x.name, &y], &[]), channels))
+}
+
+fn shuffle(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, side) = x.as_image()?;
+    if !channels.is_multiple_of(2) {
+        return None;
+    }
+    let (whole, half, side) = (channels as i64, (channels / 2) as i64, side as i64);
+    let groups = m.pick(&[2, half]);
+    let y = m.reshape(&x.name, &[-2, groups, whole / groups, side, side]);
+    let y = m.transpose(&y, &[0, 2, 1, 3, 4]);
+    Some(x.with(m.reshape(&y, &[-2, whole, side, side]), channels))
+}
+
+/// Channels padded by constants, as the shortcuts of small residual networks are.
+fn padded_shortcut(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let pads = m.numbers(&[0, 1, 0, 0, 0, 2, 0, 0]);
+    let wide = m.node("Pad", &[&x.name, &pads], &[]);
+    let y = m.conv(&x.name, channels, channels + 3, 1);
+    Some(x.with(m.node("Add", &[&wide, &y], &[]), channels + 3))
+}
+
+fn transposed(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let group = if m.one_in(2) { groups(m, channels) } else { 1 };
+    let each = if group == 1 { m.width() } else { m.pick(&[1, 2, 3]) };
+    let w = m.weight(&[channels, each, 3, 3], channels / group * 9);
+    let attributes = [("pads", ints(&[1, 1, 1, 1])), ("group", Attribute::Int(group as i64))];
+    Some(x.with(m.node("ConvTranspose", &[&x.name, &w], &attributes), group * each))
+}
+
+fn to_sequence(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, side) = x.as_image()?;
+    let y = m.reshape(&x.name, &[-2, channels as i64, (side * side) as i64]);
+    Some(Value::sequence(m.transpose(&y, &[0, 2, 1]), side * side, channels))
+}
+
+/// Attention to places, from means and maxima over channels.
+fn where_to_look(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
+    let (channels, _) = x.as_image()?;
+    let mean = m.reduce("ReduceMean", &x.name, 1, true);
+    let max = m.reduce("ReduceMax", &x.name, 1, true);
+    let y = m.node("Concat", &[&mean, &max], &[("axis", Attribute::Int(1))]);
+    let y = m.conv(&y, 2, 1, 1);
+    let y = m.node("Sigmoid", &[&y], &[]);
+    Some(x.with(m.node("Mul", &[&x.name, &y], &[]), channels))
 }

@@ -3,10 +3,10 @@
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::bodies::Body;
 use crate::onnx::attribute::Attribute;
-use crate::onnx::builder::{GraphBuilder, Size};
+use crate::onnx::builder::GraphBuilder;
 use crate::onnx::dtype::DataType;
-use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 
 /// What a value is; the batch, which is open, comes first.
@@ -27,11 +27,65 @@ pub struct Value {
     pub kind: Kind,
 }
 
+impl Value {
+    pub fn image(name: String, channels: usize, side: usize) -> Self {
+        Self { name, kind: Kind::Image { channels, side } }
+    }
+
+    pub fn sequence(name: String, length: usize, channels: usize) -> Self {
+        Self { name, kind: Kind::Sequence { length, channels } }
+    }
+
+    pub fn rows(name: String, channels: usize) -> Self {
+        Self { name, kind: Kind::Rows { channels } }
+    }
+
+    /// Another value of the same places.
+    pub fn with(&self, name: String, channels: usize) -> Self {
+        match self.kind {
+            Kind::Image { side, .. } => Self::image(name, channels, side),
+            Kind::Sequence { length, .. } => Self::sequence(name, length, channels),
+            Kind::Rows { .. } => Self::rows(name, channels),
+        }
+    }
+
+    pub fn channels(&self) -> usize {
+        match self.kind {
+            Kind::Image { channels, .. } | Kind::Sequence { channels, .. } | Kind::Rows { channels } => channels,
+        }
+    }
+
+    /// Where its channels are.
+    pub fn axis(&self) -> i64 {
+        if matches!(self.kind, Kind::Sequence { .. }) { 2 } else { 1 }
+    }
+
+    /// Channels and side.
+    pub fn as_image(&self) -> Option<(usize, usize)> {
+        if let Kind::Image { channels, side } = self.kind { Some((channels, side)) } else { None }
+    }
+
+    /// Length and channels.
+    pub fn as_sequence(&self) -> Option<(usize, usize)> {
+        if let Kind::Sequence { length, channels } = self.kind { Some((length, channels)) } else { None }
+    }
+
+    pub fn as_rows(&self) -> Option<usize> {
+        if let Kind::Rows { channels } = self.kind { Some(channels) } else { None }
+    }
+}
+
 /// A graph in the making.
 pub struct Maker<'r> {
     pub rng: &'r mut ChaCha8Rng,
     pub b: GraphBuilder,
     pub opset: i64,
+    /// Graphs to be put into nodes in the end.
+    pub(super) bodies: Vec<Body>,
+    /// Whether nodes of ONNX Runtime's own domain were made.
+    pub(super) has_fused: bool,
+    /// Whether functions of the model are called.
+    pub(super) has_calls: bool,
     /// Weights that were made, to be shared: name and shape.
     weights: Vec<(String, Vec<usize>)>,
 }
@@ -42,8 +96,16 @@ pub fn ints(values: &[i64]) -> Attribute {
 
 impl<'r> Maker<'r> {
     pub fn new(rng: &'r mut ChaCha8Rng) -> Self {
-        let opset = [13, 15, 17, 18, 21][rng.random_range(0..5)];
-        Self { rng, b: GraphBuilder::new("random"), opset, weights: Vec::new() }
+        let opset = [13, 15, 17, 18, 21, 23][rng.random_range(0..6)];
+        Self {
+            rng,
+            b: GraphBuilder::new("random"),
+            opset,
+            bodies: Vec::new(),
+            has_fused: false,
+            has_calls: false,
+            weights: Vec::new(),
+        }
     }
 
     /// One in so many.
@@ -62,6 +124,14 @@ impl<'r> Maker<'r> {
 
     pub fn node(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
         self.b.node(op_type, inputs, attributes)
+    }
+
+    /// A node of ONNX Runtime's own domain.
+    pub fn fused(&mut self, op_type: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+        self.has_fused = true;
+        let output = self.b.fresh(op_type);
+        self.b.raw_node("com.microsoft", op_type, inputs, attributes, std::slice::from_ref(&output));
+        output
     }
 
     /// Weights that keep the scale of what passes. Now and then one of the same shape that is there already.
@@ -90,6 +160,28 @@ impl<'r> Maker<'r> {
         self.b.constant(&Tensor::from_i64(&[values.len()], values))
     }
 
+    /// Numbers of one byte, two or four, drawn from a range.
+    pub fn integers(&mut self, dtype: DataType, shape: &[usize], range: std::ops::Range<i32>) -> String {
+        let width = dtype.bits() / 8;
+        let drawn: Vec<i32> = (0..shape.iter().product()).map(|_| self.rng.random_range(range.clone())).collect();
+        let data: Vec<u8> = drawn.iter().flat_map(|number| number.to_le_bytes()[..width].to_vec()).collect();
+        self.b.constant(&Tensor::from_bytes(dtype, shape, data.into()).expect("as many bytes as the shape asks for"))
+    }
+
+    pub fn cast(&mut self, x: &str, to: DataType) -> String {
+        self.node("Cast", &[x], &[("to", Attribute::Int(i64::from(to.number())))])
+    }
+
+    /// One number a channel, as a constant that is broadcast to the value.
+    pub fn per_channel(&mut self, x: &Value, low: f32, high: f32) -> String {
+        let shape = if x.as_image().is_some() { vec![x.channels(), 1, 1] } else { vec![x.channels()] };
+        self.draw(&shape, low, high)
+    }
+
+    pub fn transpose(&mut self, x: &str, order: &[i64]) -> String {
+        self.node("Transpose", &[x], &[("perm", ints(order))])
+    }
+
     /// A reshape, its target a constant or computed from the shape of what is reshaped. `-2` stands for the batch.
     pub fn reshape(&mut self, x: &str, target: &[i64]) -> String {
         let target = if self.one_in(2) {
@@ -115,63 +207,5 @@ impl<'r> Maker<'r> {
         }
         let axes = self.numbers(&[axis]);
         self.node(op_type, &[x, &axes], &[keep])
-    }
-
-    /// A model of a few blocks.
-    pub fn model(mut self) -> Model {
-        let mut value = self.input();
-        for _ in 0..self.rng.random_range(2..9) {
-            value = self.block(value);
-        }
-        let value = self.rows(value);
-        let y = self.dense(&value, 3);
-        self.b.output(&y.name, DataType::Float, &["n".into(), 3.into()]);
-        let opset = self.opset;
-        self.b.build(opset)
-    }
-
-    fn input(&mut self) -> Value {
-        let kind = match self.rng.random_range(0..5) {
-            0..3 => Kind::Image { channels: 3, side: self.pick(&[4, 6, 8]) },
-            3 => Kind::Sequence { length: self.pick(&[3, 4, 6]), channels: 4 },
-            _ => Kind::Rows { channels: 5 },
-        };
-        let shape: Vec<Size> = match kind {
-            Kind::Image { channels, side } => vec!["n".into(), channels.into(), side.into(), side.into()],
-            Kind::Sequence { length, channels } => vec!["n".into(), length.into(), channels.into()],
-            Kind::Rows { channels } => vec!["n".into(), channels.into()],
-        };
-        let name = self.b.input("x", DataType::Float, &shape);
-        Value { name, kind }
-    }
-
-    /// Rows, made from whatever there is.
-    pub fn rows(&mut self, value: Value) -> Value {
-        let Value { name, kind } = value;
-        match kind {
-            Kind::Rows { .. } => Value { name, kind },
-            Kind::Image { channels, side } => {
-                let (name, channels) = match self.rng.random_range(0..3) {
-                    0 => (self.node("Flatten", &[&name], &[]), channels * side * side),
-                    1 => (self.reshape(&name, &[-2, (channels * side * side) as i64]), channels * side * side),
-                    _ => {
-                        let pooled = self.node("GlobalAveragePool", &[&name], &[]);
-                        (self.node("Flatten", &[&pooled], &[]), channels)
-                    }
-                };
-                Value { name, kind: Kind::Rows { channels } }
-            }
-            Kind::Sequence { length, channels } => {
-                let (name, channels) = match self.rng.random_range(0..3) {
-                    0 => (self.reduce("ReduceMean", &name, 1, false), channels),
-                    1 => {
-                        let first = self.b.constant(&Tensor::from_i64(&[], &[0]));
-                        (self.node("Gather", &[&name, &first], &[("axis", Attribute::Int(1))]), channels)
-                    }
-                    _ => (self.reshape(&name, &[-2, (length * channels) as i64]), length * channels),
-                };
-                Value { name, kind: Kind::Rows { channels } }
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Which block comes next, blocks on rows, and what all blocks share.
+//! Layers that blocks are made of.
 
 use rand::RngExt as _;
 
@@ -6,35 +6,14 @@ use super::maker::{Kind, Maker, Value, ints};
 use crate::onnx::attribute::Attribute;
 
 impl Maker<'_> {
-    /// Another block behind a value.
-    pub fn block(&mut self, value: Value) -> Value {
-        match value.kind {
-            Kind::Image { channels, side } => self.image_block(value, channels, side),
-            Kind::Sequence { length, channels } => self.sequence_block(value, length, channels),
-            Kind::Rows { channels } => self.rows_block(&value, channels),
-        }
-    }
-
-    fn rows_block(&mut self, x: &Value, channels: usize) -> Value {
-        match self.rng.random_range(0..6) {
-            0..3 => {
-                let out = self.width();
-                let y = self.dense(x, out);
-                Value { name: self.activation(&y.name, 1), kind: y.kind }
-            }
-            3 => Value { name: self.layer_norm(&x.name, channels), kind: x.kind },
-            4 => {
-                let y = self.dense(x, channels);
-                let gate = self.node("Softmax", &[&y.name], &[("axis", Attribute::Int(1))]);
-                Value { name: self.node("Mul", &[&gate, &x.name], &[]), kind: x.kind }
-            }
-            _ => {
-                let out = self.width();
-                let y = self.dense(x, out);
-                let name = self.node("Concat", &[&y.name, &x.name], &[("axis", Attribute::Int(1))]);
-                Value { name, kind: Kind::Rows { channels: out + channels } }
-            }
-        }
+    /// A layer of weights over the channels of a value.
+    pub fn layer(&mut self, x: &Value, out: usize) -> Value {
+        let name = match x.kind {
+            Kind::Image { channels, .. } => self.conv(&x.name, channels, out, 1),
+            Kind::Sequence { channels, .. } => self.linear(&x.name, channels, out),
+            Kind::Rows { .. } => return self.dense(x, out),
+        };
+        x.with(name, out)
     }
 
     /// A dense layer on rows, in one of the forms of exporters.
