@@ -30,6 +30,9 @@ struct Normalisation {
     affine: [Option<usize>; 2],
 }
 
+/// What ONNX Runtime's normalisations of a sum add to the variance where they do not say; others add 1e-5.
+const EPSILON_OF_SKIP: f32 = 1e-12;
+
 fn described(node: &NodeProto, rank: usize) -> Option<Normalisation> {
     let last = rank.checked_sub(1)?;
     let axis = node.int("axis").unwrap_or(-1).rem_euclid(rank as i64) as usize;
@@ -41,7 +44,8 @@ fn described(node: &NodeProto, rank: usize) -> Option<Normalisation> {
         addends: &[],
         affine: [Some(1), Some(2)],
     };
-    let fused = Normalisation { over: last..rank, affine: [Some(2), Some(3)], ..plain };
+    let epsilon = node.float("epsilon").unwrap_or(EPSILON_OF_SKIP);
+    let fused = Normalisation { over: last..rank, epsilon, affine: [Some(2), Some(3)], ..plain };
     Some(match (node.operator_domain(), node.op_type()) {
         ("", "LayerNormalization") => plain,
         ("", "RMSNormalization" | "SimplifiedLayerNormalization") => Normalisation { centred: false, ..plain },

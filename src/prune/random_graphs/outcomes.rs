@@ -25,6 +25,28 @@ fn note(node: &NodeProto, found: &mut BTreeSet<(String, String)>) {
     node.subgraphs().for_each(|body| visit(body, found));
 }
 
+/// Whether numbers of a model are rounded or chosen by comparing them.
+pub fn rounds(model: &Model) -> bool {
+    const ROUNDING: [&str; 15] = [
+        "ArgMax",
+        "ArgMin",
+        "Cast",
+        "Ceil",
+        "DynamicQuantizeLinear",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "Hardmax",
+        "Less",
+        "LessOrEqual",
+        "QuantizeLinear",
+        "Round",
+        "Sign",
+    ];
+    operators(model).iter().any(|(_, name)| ROUNDING.contains(&name.as_str()))
+}
+
 /// The end of one case.
 #[derive(Debug)]
 pub enum Outcome {
@@ -34,6 +56,8 @@ pub enum Outcome {
         stays: Vec<Frozen>,
         nothing_goes: bool,
     },
+    /// The certificate failed where a number was rounded the other way; on other inputs it did not.
+    Tipped,
     Wrong(String),
 }
 
@@ -56,6 +80,7 @@ pub struct Outcomes {
     nothing_goes: usize,
     /// Of the refused: those in which an operator keeps something, not only the model's inputs and outputs.
     by_operators: usize,
+    pub tipped: usize,
     pub wrong: Vec<String>,
     rows: BTreeMap<String, Row>,
     /// In how many cases something stays for a reason, certified and refused.
@@ -65,7 +90,14 @@ pub struct Outcomes {
 impl Outcomes {
     pub fn add(&mut self, seed: u64, operators: &BTreeSet<(String, String)>, outcome: Outcome) {
         let (stays, refused) = match outcome {
-            Outcome::Wrong(what) => return self.wrong.push(format!("case {seed}: {what}")),
+            Outcome::Wrong(what) => {
+                let names: Vec<&str> = operators.iter().map(|(_, name)| name.as_str()).collect();
+                return self.wrong.push(format!("case {seed}: {what} ({})", names.join(" ")));
+            }
+            Outcome::Tipped => {
+                self.tipped += 1;
+                return;
+            }
             Outcome::Certified(stays) => (stays, false),
             Outcome::Refused { stays, nothing_goes } => {
                 self.nothing_goes += usize::from(nothing_goes);
@@ -115,12 +147,13 @@ impl fmt::Display for Outcomes {
         let all = self.certified + self.refused;
         writeln!(
             f,
-            "{} certified, {} refused ({:.1} %): of {} nothing can go, in {} operators keep something; {} wrong",
+            "{} certified, {} refused ({:.1} %): of {} nothing can go, in {} operators keep something; {} tipped over by rounding, {} wrong",
             self.certified,
             self.refused,
             share(self.refused, all),
             self.nothing_goes,
             self.by_operators,
+            self.tipped,
             self.wrong.len()
         )?;
         writeln!(

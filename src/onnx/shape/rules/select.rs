@@ -72,7 +72,9 @@ fn compress(call: &Call) -> Outputs {
     };
     let axis = axis_of(axis, dims.len())?;
     let mut kept = dims.to_vec();
-    kept[axis] = call.data(0, axis);
+    // Elements behind the end of a short condition are left out.
+    let chosen = call.numbers(1).ok().map(|condition| condition.iter().filter(|chosen| **chosen != 0).count() as i64);
+    kept[axis] = chosen.map_or_else(|| call.data(0, axis), Dim::known);
     Ok(vec![Fact::new(call.dtype(0), kept)])
 }
 

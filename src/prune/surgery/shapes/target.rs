@@ -42,12 +42,17 @@ impl Visit<'_> {
             expected.iter().zip(before).map(|(size, before)| size.as_ref().unwrap_or(before).clone()).collect();
         match self.left_to_the_operator(&sizes) {
             Ok(elements) => found.wholes.push(Whole::Input { node: self.index, slot, elements, shape: None }),
-            Err(axis) => self.hold(found, self.output(), axis, "its size is computed when the model runs"),
+            // What is open was so before; what can be kept is what is cut.
+            Err(_) => {
+                for axis in expected.iter().enumerate().filter(|(_, size)| size.is_some()).map(|(axis, _)| axis) {
+                    self.hold(found, self.output(), axis, "its size is computed when the model runs");
+                }
+            }
         }
     }
 
     /// A target that gives these sizes: numbers, and for sizes that are open what makes the operator find them. Errors: the
-    /// axis for which it cannot.
+    /// open axis for which it cannot.
     fn left_to_the_operator(&self, sizes: &[Dim]) -> Result<Vec<i64>, usize> {
         let input = self.input_now(0).and_then(|name| self.inferred.dims(name)).unwrap_or_default();
         let (reshapes, expands) = (self.node.is("Reshape"), self.node.is("Expand"));
