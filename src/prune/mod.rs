@@ -13,6 +13,7 @@ mod depth;
 mod drift;
 mod error;
 mod gram;
+mod handed_on;
 mod importance;
 mod latency;
 mod low_rank;
@@ -25,6 +26,7 @@ mod surgery;
 mod sweep;
 mod synthetic;
 mod unstructured;
+mod untouched;
 
 #[cfg(test)]
 mod cases;

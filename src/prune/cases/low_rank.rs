@@ -168,3 +168,53 @@ fn a_share_of_parameters_or_of_multiply_accumulates_is_met_with_as_much_energy_a
     let failure = Failure::from(factored(&model, Target::ParamsKept(0.001), &[]).unwrap_err());
     assert_eq!(failure.code, FailureCode::TargetUnreachable);
 }
+
+/// Matrices as exports from TensorFlow and half precision leave them: behind a Transpose, a Cast or an Identity.
+#[test]
+fn a_matrix_behind_operators_that_hand_it_on_is_factored_in_their_place() {
+    let mut net = Net::new();
+    let x = net.input(&[16]);
+    let w = net.poor("turned", &[24, 16], 3);
+    let w = net.node("Transpose", &[&w], &[]);
+    let y = net.node("MatMul", &[&x, &w], &[]);
+    // An outer product of small integers is exact in half precision.
+    let values: Vec<f32> = (0..20 * 24).map(|at| ((at / 24 % 5) as f32 - 1.0) * ((at % 24 % 7) as f32 - 3.0)).collect();
+    let half = Tensor { dtype: DataType::Float16, ..Tensor::from_f32(&[], &[0.0]) };
+    let half = half.with_f32(&[20, 24], &values).unwrap();
+    let w = net.b.initializer("half", &half);
+    let w = net.node("Cast", &[&w], &[("to", Attribute::Int(1))]);
+    let w = net.node("Identity", &[&w], &[]);
+    let y = net.node("Gemm", &[&y, &w], &[("transB", Attribute::Int(1))]);
+    let model = net.finish(&y, &[20]);
+    let pruned = factored(&model, Target::Energy(1.0 - 1e-9), &[]).unwrap();
+    assert!(apart(&model, &pruned.model, &[2, 16]) < 1e-3);
+    let layers: Vec<(&str, &[u64])> =
+        pruned.report.layers.iter().map(|layer| (layer.name.as_str(), layer.ranks.as_slice())).collect();
+    assert_eq!(layers, [("turned", &[3][..]), ("half", &[1][..])]);
+    let left = pruned.model.graph_proto();
+    assert!(left.initializer.iter().all(|tensor| tensor.name().contains("_factor")), "the whole weights are gone");
+    assert!(left.node.iter().all(|node| matches!(node.op_type(), "MatMul" | "Gemm")));
+}
+
+#[test]
+fn weights_that_are_no_matrices_of_floats_are_named_with_the_operator() {
+    let mut net = Net::new();
+    let x = net.input(&[16]);
+    let w = net.poor("flat", &[2, 8, 16], 2);
+    let target = net.numbers(&[16, 16]);
+    let w = net.node("Reshape", &[&w, &target], &[]);
+    let y = net.node("MatMul", &[&x, &w], &[]);
+    let bytes = Tensor::from_bytes(DataType::Int8, &[16, 16], vec![1; 256].into()).unwrap();
+    let (w, scale) = (net.b.initializer("bytes", &bytes), net.b.constant(&Tensor::from_f32(&[], &[0.5])));
+    let w = net.node("DequantizeLinear", &[&w, &scale], &[]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let w = net.poor("poor", &[16, 16], 1);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let pruned = factored(&net.finish(&y, &[16]), Target::Energy(0.999), &[]).unwrap();
+    let told = |name: &str| {
+        let found = pruned.report.frozen.iter().find(|frozen| frozen.what == name).expect(name);
+        (found.operator.clone().unwrap_or_default(), found.reason.clone())
+    };
+    assert!(told("flat").1.contains("Reshape"), "{:?}", told("flat"));
+    assert!(told("bytes").0.contains("DequantizeLinear") && told("bytes").1.contains("int8"), "{:?}", told("bytes"));
+}

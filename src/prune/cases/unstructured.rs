@@ -99,6 +99,31 @@ fn a_weight_that_two_layers_share_counts_once_and_a_computed_one_is_not_looked_t
     assert_eq!((pruned.report.removed, pruned.report.frozen[0].what.as_str()), (0.25, "v"));
 }
 
+#[test]
+fn a_quantized_model_misses_its_target_with_the_type_as_the_reason() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let bytes = Tensor::from_bytes(DataType::Int8, &[4, 4], vec![3; 16].into()).unwrap();
+    let (w, scale) = (net.b.initializer("w", &bytes), net.b.constant(&Tensor::from_f32(&[], &[0.5])));
+    let w = net.node("DequantizeLinear", &[&w, &scale], &[]);
+    let y = net.node("MatMul", &[&x, &w], &[]);
+    let failure = Failure::from(sparser(&net.finish(&y, &[4]), 0.5).unwrap_err());
+    assert_eq!(failure.code, FailureCode::TargetUnreachable);
+    assert!(failure.to_string().contains("its elements are int8"), "{failure}");
+}
+
+#[test]
+fn weights_that_graphs_inside_of_nodes_hold_or_read_are_named() {
+    let pruned = sparser(&super::bodies::branches(), 0.5).unwrap();
+    let frozen = |name: &str| -> Vec<(String, String)> {
+        let found = pruned.report.frozen.iter().filter(|frozen| frozen.what == name);
+        found.map(|frozen| (frozen.operator.clone().unwrap_or_default(), frozen.reason.clone())).collect()
+    };
+    assert_eq!(frozen("shared"), [("If chosen".to_owned(), "a graph inside of If chosen reads it".to_owned())]);
+    let inside = ("MatMul out".to_owned(), "it is in a graph inside of If chosen".to_owned());
+    assert_eq!(frozen("w"), [inside.clone(), inside]);
+}
+
 fn zeros(model: &Model, name: &str) -> usize {
     values(model, name).iter().filter(|value| **value == 0.0).count()
 }

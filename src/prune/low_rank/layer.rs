@@ -7,8 +7,10 @@ use crate::onnx::proto::NodeProto;
 use crate::onnx::tensor::{Tensor, TensorError};
 use crate::spec::report::Frozen;
 
+use super::super::handed_on::{behind, dtype_behind, own_axis};
 use super::super::importance::{ImportanceError, is_contracted};
 use super::super::names::Excluded;
+use super::super::untouched::untouched;
 use super::spectrum::{Keep, Spectrum, spectrum};
 
 /// The longest side that is decomposed: its cube is the cost, a minute of one core.
@@ -34,6 +36,7 @@ pub struct Layer<'g> {
     pub slot: usize,
     pub weight: &'g str,
     pub form: Form,
+    /// Type and shape of the weight where the operator takes it, which may be behind a Transpose or a Cast.
     pub tensor: Tensor,
     /// `[outputs, inputs, kernel]`, row-major.
     pub values: Vec<f32>,
@@ -92,35 +95,39 @@ impl Layer<'_> {
     }
 }
 
-/// The layers whose weights were decomposed, and the weights of contractions that were not.
+/// The layers whose weights were decomposed, and the weights that were not. A weight is found behind operators that hand
+/// it on and keep its axes apart.
 ///
 /// Errors: a weight that cannot be read or is not a number.
 pub fn layers<'g>(graph: &Graph<'g>, exclude: &Excluded) -> Result<(Vec<Layer<'g>>, Vec<Frozen>), ImportanceError> {
-    let (mut layers, mut frozen) = (Vec::new(), Vec::new());
+    let (mut layers, mut frozen): (Vec<Layer<'g>>, _) = (Vec::new(), Vec::new());
     for (index, node) in graph.proto.node.iter().enumerate() {
         for slot in (0..node.input.len()).filter(|slot| is_contracted(graph, index, *slot)) {
-            let weight = node.input[slot].as_str();
-            let Some(tensor) = graph.constant(weight) else {
-                continue;
-            };
+            let Some((weight, trail)) = behind(graph, &node.input[slot]) else { continue };
+            let Some(tensor) = graph.constant(weight) else { continue };
             let unreadable = |source: TensorError| ImportanceError::Weight { tensor: weight.to_owned(), source };
             let tensor = tensor.map_err(unreadable)?;
             if !tensor.dtype.is_float() {
                 continue;
             }
-            let names = std::iter::once(weight).chain(node.output.iter().map(String::as_str));
+            let passed = trail.iter().flat_map(|passed| &graph.node(*passed).output);
+            let names = std::iter::once(weight).chain(passed.chain(&node.output).map(String::as_str));
             let refused = if exclude.has_node(node) || names.into_iter().any(|name| exclude.has_initializer(name)) {
                 Err("it is excluded".to_owned())
             } else {
-                form(graph, node, slot, &tensor)
+                let axes = axes(graph, &trail, &tensor);
+                axes.and_then(|axes| Ok((form(graph, node, slot, (weight, &trail), &tensor)?, axes)))
             };
             let layer = match refused {
-                Ok(form) => {
-                    let values = tensor.to_f32().map_err(unreadable)?.into_owned();
+                Ok((form, axes)) => {
+                    let values = tensor.to_f32().map_err(unreadable)?;
                     if values.iter().any(|value| !value.is_finite()) {
                         return Err(ImportanceError::NotANumber { tensor: weight.to_owned() });
                     }
-                    decomposed(index, slot, weight, form, tensor, &values)
+                    let (shape, values) = permuted(&values, &tensor.shape, &axes);
+                    let dtype = dtype_behind(graph, &trail, tensor.dtype).filter(|dtype| dtype.is_float());
+                    let taken = Tensor { dtype: dtype.unwrap_or(tensor.dtype), ..tensor }.with_f32(&shape, &values);
+                    decomposed(index, slot, weight, form, taken.map_err(unreadable)?, &values)
                 }
                 Err(reason) => Err(reason),
             };
@@ -132,16 +139,35 @@ pub fn layers<'g>(graph: &Graph<'g>, exclude: &Excluded) -> Result<(Vec<Layer<'g
             }
         }
     }
+    let touched: Vec<&str> = layers.iter().map(|layer| layer.weight).collect();
+    frozen.extend(untouched(graph, &touched, &frozen, exclude));
     Ok((layers, frozen))
+}
+
+/// By axis of the weight where it is used: the axis of the constant.
+///
+/// Errors: the operator that regroups them.
+fn axes(graph: &Graph<'_>, trail: &[NodeIndex], tensor: &Tensor) -> Result<Vec<usize>, String> {
+    let rank = tensor.shape.len();
+    (0..rank).map(|axis| own_axis(graph, trail, axis, rank)).collect()
 }
 
 /// How the operator holds the weight.
 ///
 /// Errors: why it cannot be factored.
-fn form(graph: &Graph<'_>, node: &NodeProto, slot: usize, tensor: &Tensor) -> Result<Form, String> {
-    if let [first, second, ..] = graph.uses(&node.input[slot]) {
-        let other = if graph.node(first.node) == node { second } else { first };
-        return Err(format!("it is shared with {}", graph.node(other.node).label()));
+fn form(
+    graph: &Graph<'_>,
+    node: &NodeProto,
+    slot: usize,
+    (weight, trail): (&str, &[NodeIndex]),
+    tensor: &Tensor,
+) -> Result<Form, String> {
+    let passed = trail.iter().flat_map(|passed| &graph.node(*passed).output).map(String::as_str);
+    for name in std::iter::once(weight).chain(passed) {
+        if let [first, second, ..] = graph.uses(name) {
+            let other = if graph.node(first.node) == node { second } else { first };
+            return Err(format!("it is shared with {}", graph.node(other.node).label()));
+        }
     }
     let rank = tensor.shape.len();
     match node.op_type() {
@@ -194,4 +220,27 @@ pub fn swapped(values: &[f32], a: usize, b: usize, k: usize) -> Vec<f32> {
         }
     }
     turned
+}
+
+/// Shape and elements with axes in another order: axis `n` of the result is `axes[n]` of what there was.
+fn permuted(values: &[f32], shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<f32>) {
+    let turned: Vec<usize> = axes.iter().map(|axis| shape[*axis]).collect();
+    if axes.is_sorted() {
+        return (turned, values.to_vec());
+    }
+    let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>();
+    let strides: Vec<usize> = axes.iter().map(|axis| stride(*axis)).collect();
+    let mut at = vec![0; axes.len()];
+    let mut elements = Vec::with_capacity(values.len());
+    for _ in 0..values.len() {
+        elements.push(values[at.iter().zip(&strides).map(|(at, stride)| at * stride).sum::<usize>()]);
+        for axis in (0..at.len()).rev() {
+            at[axis] += 1;
+            if at[axis] < turned[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+    (turned, elements)
 }

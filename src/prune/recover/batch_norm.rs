@@ -3,6 +3,7 @@
 use super::{Recovery, Repaired, change};
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
+use crate::onnx::proto::GraphProto;
 use crate::onnx::tensor::Tensor;
 use crate::prune::error::PruneError;
 use crate::prune::surgery::SurgeryError;
@@ -62,7 +63,24 @@ fn find(graph: &Graph<'_>) -> (Vec<Statistics>, Vec<Frozen>) {
             }),
         }
     }
+    inside(graph.proto, &mut skipped);
     (found, skipped)
+}
+
+/// The normalisations in graphs inside of nodes, which are not observed.
+fn inside(graph: &GraphProto, skipped: &mut Vec<Frozen>) {
+    for owner in &graph.node {
+        for body in owner.subgraphs() {
+            for node in body.node.iter().filter(|node| node.is("BatchNormalization")) {
+                skipped.push(Frozen {
+                    what: node.output.first().cloned().unwrap_or_default(),
+                    operator: Some(node.label()),
+                    reason: format!("it is in a graph inside of {}", owner.label()),
+                });
+            }
+            inside(body, skipped);
+        }
+    }
 }
 
 /// Root mean square of the distance of old means from the new ones, in standard deviations.

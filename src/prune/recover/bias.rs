@@ -12,9 +12,9 @@ use crate::spec::report::{Frozen, RepairedLayer};
 
 /// Corrects every layer that has a bias, or can be given one.
 pub(super) fn correct(recovery: &Recovery<'_>, model: &mut Model) -> Result<Repaired, PruneError> {
-    let (layers, _) = layer::find(&model.graph(), recovery.inferred, recovery.plan);
+    let (layers, skipped) = layer::repairable(&model.graph(), recovery.inferred, recovery.plan);
     let (mut before, mut now) = (recovery.frontier(), recovery.frontier());
-    let mut repaired = Repaired::default();
+    let mut repaired = Repaired { skipped, ..Repaired::default() };
     for layer in layers {
         let skip = |reason: String| Frozen { what: layer.target.clone(), operator: Some(layer.label.clone()), reason };
         if layer.bias == Bias::None {

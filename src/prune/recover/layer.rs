@@ -9,7 +9,10 @@ use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
+use crate::prune::handed_on::behind;
+use crate::prune::names::Excluded;
 use crate::prune::surgery::Plan;
+use crate::prune::untouched::untouched;
 use crate::spec::report::Frozen;
 
 /// A linear map in the cut model.
@@ -42,6 +45,12 @@ pub enum Kind {
     Dense { transposed: bool },
 }
 
+impl Kind {
+    fn is_convolution(&self) -> bool {
+        matches!(self, Self::Conv { .. })
+    }
+}
+
 /// A constant that is added to the channels of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bias {
@@ -55,21 +64,63 @@ pub enum Bias {
 pub fn find(graph: &Graph<'_>, inferred: &Inferred, plan: Option<&Plan>) -> (Vec<Layer>, Vec<Frozen>) {
     let (mut layers, mut others) = (Vec::new(), Vec::new());
     for (index, node) in graph.proto.node.iter().enumerate() {
-        let weighted = |slot: &usize| {
-            let constant = node.input_name(*slot).and_then(|name| graph.constant(name)).and_then(Result::ok);
-            constant.is_some_and(|tensor| tensor.dtype.is_float())
-        };
         let contracted = |slot: &usize| crate::prune::importance::is_contracted(graph, index, *slot);
-        let Some(slot) = (0..node.input.len()).filter(contracted).find(weighted) else { continue };
-        match layer(graph, inferred, plan, index, slot) {
+        let weight = |slot: usize| Weight::of(graph, node, slot);
+        let Some(weight) = (0..node.input.len()).filter(contracted).find_map(weight) else { continue };
+        match layer(graph, inferred, plan, index, &weight) {
             Ok(layer) => layers.push(layer),
             Err(reason) => {
-                let what = node.input[slot].clone();
-                others.push(Frozen { what, operator: Some(node.label()), reason: reason.to_owned() });
+                let what = weight.name.to_owned();
+                others.push(Frozen { what, operator: Some(node.label()), reason });
             }
         }
     }
     (layers, others)
+}
+
+/// The layers that a rung can repair, and all other weights of the model.
+pub fn repairable(graph: &Graph<'_>, inferred: &Inferred, plan: Option<&Plan>) -> (Vec<Layer>, Vec<Frozen>) {
+    let (layers, mut others) = find(graph, inferred, plan);
+    let touched: Vec<&str> = layers.iter().map(|layer| layer.weight.as_str()).collect();
+    others.extend(untouched(graph, &touched, &others, &Excluded::default()));
+    (layers, others)
+}
+
+/// A constant of floats that an operator contracts, as it is or behind operators that hand it on.
+struct Weight<'g> {
+    slot: usize,
+    name: &'g str,
+    shape: Vec<usize>,
+    trail: Vec<NodeIndex>,
+}
+
+impl<'g> Weight<'g> {
+    fn of(graph: &Graph<'g>, node: &'g NodeProto, slot: usize) -> Option<Self> {
+        let (name, trail) = behind(graph, node.input_name(slot)?)?;
+        let tensor = graph.constant(name)?.ok().filter(|tensor| tensor.dtype.is_float())?;
+        Some(Self { slot, name, shape: tensor.shape, trail })
+    }
+
+    /// Whether it is a matrix that is turned before it is used.
+    ///
+    /// Errors: what is between does more than turn a matrix.
+    fn is_turned(&self, graph: &Graph<'_>) -> Result<bool, String> {
+        let mut turned = false;
+        for node in self.trail.iter().map(|index| graph.node(*index)) {
+            turned ^= match (node.op_type(), self.shape.len()) {
+                ("Identity", _) => false,
+                ("Transpose", 2) => node.ints("perm").is_none_or(|perm| perm == [1, 0]),
+                _ => return Err(format!("{} is between, and what it does is not undone here", node.label())),
+            };
+        }
+        Ok(turned)
+    }
+
+    /// Whether something else reads it, or what it is handed on as.
+    fn is_shared(&self, graph: &Graph<'_>) -> bool {
+        let passed = self.trail.iter().flat_map(|index| &graph.node(*index).output).map(String::as_str);
+        std::iter::once(self.name).chain(passed).any(|name| graph.uses(name).len() > 1)
+    }
 }
 
 fn layer(
@@ -77,28 +128,26 @@ fn layer(
     inferred: &Inferred,
     plan: Option<&Plan>,
     index: NodeIndex,
-    slot: usize,
-) -> Result<Layer, &'static str> {
+    weight: &Weight<'_>,
+) -> Result<Layer, String> {
     let node = graph.node(index);
-    let weight = &node.input[slot];
-    let shape = graph.constant(weight).and_then(Result::ok).map(|tensor| tensor.shape).unwrap_or_default();
-    let (kind, output_axis) = match (node.op_type(), slot, shape.len()) {
+    let shape = &weight.shape;
+    let turned = weight.is_turned(graph)?;
+    let dense = |transposed: bool| (Kind::Dense { transposed }, usize::from(!transposed));
+    let (kind, output_axis) = match (node.op_type(), weight.slot, shape.len()) {
         ("Conv", 1, 3..) => (Kind::Conv { groups: node.int("group").unwrap_or(1).max(1) as usize }, 0),
-        ("Gemm", 1, 2) if !is_plain(node) => return Err("its operator scales or transposes what it maps"),
-        ("Gemm", 1, 2) => {
-            let transposed = node.int("transB").unwrap_or(0) != 0;
-            (Kind::Dense { transposed }, usize::from(!transposed))
-        }
-        ("MatMul", 1, 2) => (Kind::Dense { transposed: false }, 1),
-        _ => return Err("there is no closed form for its operator here"),
+        ("Gemm", 1, 2) if !is_plain(node) => return Err("its operator scales or transposes what it maps".into()),
+        ("Gemm", 1, 2) => dense((node.int("transB").unwrap_or(0) != 0) ^ turned),
+        ("MatMul", 1, 2) => dense(turned),
+        _ => return Err("there is no closed form for its operator here".into()),
     };
-    if graph.uses(weight).len() > 1 {
-        return Err("several operators share it");
+    if weight.is_shared(graph) {
+        return Err("several operators share it".into());
     }
     let input = node.input_name(0).ok_or("it maps nothing")?.to_owned();
     let output = node.output.first().ok_or("it has no output")?;
     let outputs = shape[output_axis];
-    let cut = plan.and_then(|plan| plan.tensors.iter().find(|cut| cut.becomes == *weight));
+    let cut = plan.and_then(|plan| plan.tensors.iter().find(|cut| cut.becomes == weight.name));
     let kept = cut
         .and_then(|cut| cut.axes.iter().find(|cut| cut.axis == output_axis))
         .map(super::super::surgery::AxisCut::kept);
@@ -108,7 +157,7 @@ fn layer(
         bias: own_bias(graph, index, outputs),
         kind,
         input,
-        weight: weight.clone(),
+        weight: weight.name.to_owned(),
         target: output.clone(),
         scale: None,
         kept,
@@ -145,7 +194,8 @@ impl Layer {
         if let Some((index, node)) = only_user(graph, &self.target) {
             match node.op_type() {
                 "Add" if self.bias == Bias::None => self.follow_bias(graph, inferred, index, outputs),
-                "BatchNormalization" if self.kind != (Kind::Dense { transposed: false }) => {
+                // Its channels lie on axis 1, which is that of a product only where there is none behind.
+                "BatchNormalization" if self.kind.is_convolution() || inferred.rank(&self.target) == Some(2) => {
                     self.follow_normalization(graph, index, outputs);
                 }
                 _ => {}

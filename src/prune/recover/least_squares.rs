@@ -58,7 +58,7 @@ enum LayerError {
 
 /// Repairs every layer that lacks something.
 pub(super) fn repair(recovery: &Recovery<'_>, model: &mut Model) -> Result<Repaired, PruneError> {
-    let (layers, skipped) = layer::find(&model.graph(), recovery.inferred, recovery.plan);
+    let (layers, skipped) = layer::repairable(&model.graph(), recovery.inferred, recovery.plan);
     let mut repaired = Repaired { skipped, ..Repaired::default() };
     let (mut before, mut now) = (recovery.frontier(), recovery.frontier());
     for layer in layers {

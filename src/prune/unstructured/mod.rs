@@ -6,8 +6,6 @@ mod real_models;
 mod select;
 mod weight;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
 use crate::cost;
@@ -20,6 +18,7 @@ use super::allocate::AllocateError;
 use super::importance::{Elements, Scoring};
 use super::names::Excluded;
 use super::surgery::replace_constant;
+use super::untouched::untouched;
 use super::{PruneError, Pruned, Run};
 use weight::Weight;
 
@@ -105,7 +104,7 @@ impl Run<'_> {
         let graph = self.graph;
         let exclude = Excluded::new(&self.spec.exclude, &self.spec.exclude_operators, graph)?;
         let mut weights = weight::weights(graph, &exclude)?;
-        let mut unfit = HashMap::new();
+        let mut frozen = Vec::new();
         let mut axes = Vec::new();
         if let Zeros::Pattern(pattern) = zeros {
             weights.retain(|weight| match weight.axis_of_runs(graph, pattern.run()) {
@@ -114,7 +113,8 @@ impl Run<'_> {
                     true
                 }
                 Err(reason) => {
-                    unfit.insert(weight.name, reason);
+                    let operator = weight.user(graph);
+                    frozen.push(Frozen { what: weight.name.to_owned(), operator, reason });
                     false
                 }
             });
@@ -144,7 +144,7 @@ impl Run<'_> {
         }
         let prunable = weights.iter().map(|weight| weight.values.len() as u64).sum();
         let pruned: Vec<&str> = weights.iter().map(|weight| weight.name).collect();
-        let frozen = weight::left_alone(graph, &pruned, &unfit, &exclude);
+        frozen.extend(untouched(graph, &pruned, &frozen, &exclude));
         Ok(Sparse { zeros: count, prunable, frozen, model: sparse, notes: scores.notes })
     }
 

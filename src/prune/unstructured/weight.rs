@@ -1,18 +1,13 @@
 //! The constants of a graph that are multiplied and summed over, found behind operators that only hand them on.
 
-use std::collections::HashMap;
-
 use crate::onnx::graph::{Graph, NodeIndex};
-use crate::onnx::proto::{NodeProto, TensorProto};
+use crate::onnx::proto::NodeProto;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::{Tensor, TensorError};
-use crate::spec::report::Frozen;
 
+use super::super::handed_on::{behind, own_axis};
 use super::super::importance::{ImportanceError, Operand, is_contracted, operand};
 use super::super::names::Excluded;
-
-/// Operators that hand their first input's elements on as they are.
-const HANDING_ON: [&str; 7] = ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
 
 /// A constant that contractions use.
 #[derive(Clone, Debug)]
@@ -60,6 +55,11 @@ pub fn weights<'g>(graph: &Graph<'g>, exclude: &Excluded) -> Result<Vec<Weight<'
 }
 
 impl Weight<'_> {
+    /// The operator that first uses it.
+    pub fn user(&self, graph: &Graph<'_>) -> Option<String> {
+        self.uses.first().map(|used| graph.node(used.trail.last().copied().unwrap_or(used.node)).label())
+    }
+
     /// The axis along which runs of `m` lie: the one that is summed over, which is the input channels of a convolution
     /// (within a group), the rows of a matrix that is multiplied from the right and the columns of one from the left. This
     /// is the axis along which sparse tensor cores expect a pattern.
@@ -72,7 +72,7 @@ impl Weight<'_> {
             let rank = self.tensor.shape.len();
             let axis = summed_axis(node, used.slot, rank)
                 .ok_or_else(|| format!("the axis that {} sums over is not told", node.label()))?;
-            let axis = used.own_axis(graph, axis, rank)?;
+            let axis = own_axis(graph, &used.trail, axis, rank)?;
             // The groups of a transposed convolution share the axis, one after the other.
             let groups = if node.is("ConvTranspose") { node.int("group").unwrap_or(1).max(1) as usize } else { 1 };
             let size = self.tensor.shape[axis] / groups;
@@ -95,7 +95,7 @@ impl Weight<'_> {
         let rank = self.tensor.shape.len();
         let found = |used: &Contraction| {
             let operand = operand(graph, used.node, used.slot, rank, &|name| inferred.rank(name))?;
-            let weight_axis = used.own_axis(graph, operand.weight_axis, rank).ok()?;
+            let weight_axis = own_axis(graph, &used.trail, operand.weight_axis, rank).ok()?;
             // The group of a weight is told by its first axis.
             (operand.groups == 1 || used.trail.is_empty()).then_some(Operand { weight_axis, ..operand })
         };
@@ -111,7 +111,7 @@ impl Weight<'_> {
             let mut axes = Vec::new();
             for (axis, size) in shape.iter().enumerate() {
                 if let Some(neighbours) = neighbours(graph.node(used.node), used.slot, axis, *size, shape.len()) {
-                    axes.push((used.own_axis(graph, axis, shape.len()).ok()?, neighbours));
+                    axes.push((own_axis(graph, &used.trail, axis, shape.len()).ok()?, neighbours));
                 }
             }
             axes.sort_unstable();
@@ -128,19 +128,6 @@ impl Weight<'_> {
             })
         };
         Some((0..self.values.len()).map(number).collect())
-    }
-}
-
-impl Contraction {
-    /// The axis of the constant that is the given one where it is used.
-    ///
-    /// Errors: what lies between regroups the axes.
-    fn own_axis(&self, graph: &Graph<'_>, axis: usize, rank: usize) -> Result<usize, String> {
-        self.trail.iter().try_fold(axis, |axis, index| {
-            let passed = graph.node(*index);
-            axis_before(passed, axis, rank)
-                .ok_or_else(|| format!("{} regroups its axes before it is used", passed.label()))
-        })
     }
 }
 
@@ -167,63 +154,4 @@ fn summed_axis(node: &NodeProto, slot: usize, rank: usize) -> Option<usize> {
         _ => return None,
     };
     (axis < rank).then_some(axis)
-}
-
-/// The axis that an operator was given where it gave `axis`.
-fn axis_before(node: &NodeProto, axis: usize, rank: usize) -> Option<usize> {
-    match node.op_type() {
-        "Cast" | "Identity" => Some(axis),
-        "Transpose" => match node.ints("perm") {
-            Some(perm) => usize::try_from(*perm.get(axis)?).ok().filter(|axis| *axis < rank),
-            None => (rank - 1).checked_sub(axis),
-        },
-        _ => None,
-    }
-}
-
-/// The constant whose elements a value holds, and the operators between, the last first.
-fn behind<'g>(graph: &Graph<'g>, value: &'g str) -> Option<(&'g str, Vec<NodeIndex>)> {
-    let (mut name, mut trail) = (value, Vec::new());
-    // A graph has no cycles; the bound holds for one that was not checked.
-    for _ in 0..=graph.proto.node.len() {
-        if graph.constant(name).is_some() {
-            return Some((name, trail));
-        }
-        let index = graph.producer(name)?.0;
-        let node = graph.node(index);
-        if !node.operator_domain().is_empty() || !HANDING_ON.contains(&node.op_type()) {
-            return None;
-        }
-        trail.push(index);
-        name = node.input_name(0)?;
-    }
-    None
-}
-
-/// Constants of two axes or more that got no zeros, with the reason. `unfit` has the reasons of those that could not.
-pub fn left_alone(
-    graph: &Graph<'_>,
-    pruned: &[&str],
-    unfit: &HashMap<&str, String>,
-    exclude: &Excluded,
-) -> Vec<Frozen> {
-    let constants = graph.proto.node.iter().filter(|node| node.is("Constant")).flat_map(|node| &node.output);
-    let names = graph.proto.initializer.iter().map(TensorProto::name).chain(constants.map(String::as_str));
-    let mut frozen = Vec::new();
-    for name in names.filter(|name| !pruned.contains(name)) {
-        let Some(Ok(tensor)) = graph.constant(name) else { continue };
-        if !tensor.dtype.is_float() || (tensor.shape.len() < 2 && !unfit.contains_key(name)) {
-            continue;
-        }
-        let user = graph.uses(name).first().map(|used| graph.node(used.node));
-        let excluded = exclude.has_initializer(name) || user.is_some_and(|node| exclude.has_node(node));
-        let reason = match unfit.get(name) {
-            Some(reason) => reason,
-            None if excluded => "it is excluded",
-            None => "no convolution or matrix product takes its elements as they are",
-        };
-        let operator = user.map(NodeProto::label);
-        frozen.push(Frozen { what: name.to_owned(), operator, reason: reason.to_owned() });
-    }
-    frozen
 }
