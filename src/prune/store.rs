@@ -6,7 +6,7 @@
 use super::{PruneError, Pruned, Run, certify};
 use crate::cost;
 use crate::onnx::model::Model;
-use crate::onnx::storage::sparse;
+use crate::onnx::storage::sparse::{self, Candidates};
 use crate::spec::prune::Store;
 use crate::spec::report::StoredReport;
 
@@ -15,20 +15,27 @@ impl Run<'_> {
     /// original has, tensor by tensor.
     pub(super) fn store(&self, pruned: &mut Pruned) -> Result<(), PruneError> {
         let dense_bytes = pruned.model.dense_bytes();
-        pruned.model.sparse = match self.spec.store {
-            Store::Dense => std::collections::BTreeSet::new(),
+        let Candidates { names, barred } = match self.spec.store {
+            Store::Dense => Candidates::default(),
             Store::Auto => sparse::candidates(&pruned.model.proto),
         };
+        pruned.model.sparse = names;
         let tensors = pruned.model.sparse.len() as u64;
         let sparse_bytes = (tensors > 0).then(|| pruned.model.size_bytes() as u64).filter(|bytes| *bytes < dense_bytes);
         let reason = match (self.spec.store, sparse_bytes) {
             (Store::Dense, _) => Some("the request asks for dense weights".to_owned()),
-            (Store::Auto, None) => Some("no weight has zeros enough that its other elements take less room".to_owned()),
+            (Store::Auto, None) => Some(match &barred {
+                Some(barred) => barred.to_string(),
+                None => "no weight has zeros enough that its other elements take less room".to_owned(),
+            }),
             (Store::Auto, Some(_)) if self.spec.dry_run => None,
             (Store::Auto, Some(_)) => self.differs(&pruned.model)?,
         };
         if reason.is_some() {
             pruned.model.sparse.clear();
+        }
+        if let (None, Some(barred)) = (&reason, barred) {
+            pruned.report.notes.push(barred.to_string());
         }
         let form = if reason.is_some() { "dense" } else { "sparse_initializer" };
         pruned.report.stored = Some(StoredReport {

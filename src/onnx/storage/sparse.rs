@@ -138,8 +138,7 @@ fn positions(indices: &Tensor, shape: &[usize], count: usize) -> Result<Vec<usiz
 /// where none does.
 pub fn sparsified(model: &ModelProto, names: &BTreeSet<String>) -> Option<ModelProto> {
     let graph = model.graph.as_ref().filter(|_| !names.is_empty() && model.ir_version() >= FIRST_IR_VERSION)?;
-    // A sparse initializer cannot be the default of an input.
-    let inputs: HashSet<&str> = graph.input.iter().map(ValueInfoProto::name).collect();
+    let inputs = inputs(graph);
     let (mut dense, mut sparse) = (Vec::new(), Vec::new());
     for tensor in &graph.initializer {
         let wanted = names.contains(tensor.name()) && !inputs.contains(tensor.name());
@@ -156,10 +155,43 @@ pub fn sparsified(model: &ModelProto, names: &BTreeSet<String>) -> Option<ModelP
     Some(ModelProto { graph: Some(GraphProto { initializer: dense, sparse_initializer: sparse, ..rest }), ..model })
 }
 
-/// The names of the main graph's initializers that take less room in sparse form.
-pub fn candidates(model: &ModelProto) -> BTreeSet<String> {
-    let tensors = model.graph.iter().flat_map(|graph| &graph.initializer);
-    tensors.filter(|tensor| sparse_form(tensor).is_some()).map(|tensor| tensor.name().to_owned()).collect()
+/// The names among the inputs of a graph. A sparse initializer cannot be the default of an input.
+fn inputs(graph: &GraphProto) -> HashSet<&str> {
+    graph.input.iter().map(ValueInfoProto::name).collect()
+}
+
+/// The initializers of a main graph that take less room in sparse form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// Those that can be kept so.
+    pub names: BTreeSet<String>,
+    /// Why others, or all, have to stay dense.
+    pub barred: Option<Barred>,
+}
+
+/// Why initializers have to stay dense that would take less room in sparse form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Barred {
+    #[error("the file is of IR version {version}, and weights in sparse form came with {FIRST_IR_VERSION}")]
+    Version { version: i64 },
+    #[error(
+        "{count} of the weights with zeros enough are listed among the model's inputs, which cannot be kept in sparse form"
+    )]
+    Inputs { count: usize },
+}
+
+/// What [`sparsified`] keeps in sparse form where all are named.
+pub fn candidates(model: &ModelProto) -> Candidates {
+    let Some(graph) = &model.graph else { return Candidates::default() };
+    let mut smaller = graph.initializer.iter().filter(|tensor| sparse_form(tensor).is_some()).map(TensorProto::name);
+    let version = model.ir_version();
+    if version < FIRST_IR_VERSION {
+        return Candidates { barred: smaller.next().map(|_| Barred::Version { version }), ..Candidates::default() };
+    }
+    let inputs = inputs(graph);
+    let (listed, free): (Vec<&str>, Vec<&str>) = smaller.partition(|name| inputs.contains(name));
+    let barred = (!listed.is_empty()).then_some(Barred::Inputs { count: listed.len() });
+    Candidates { names: free.into_iter().map(str::to_owned).collect(), barred }
 }
 
 /// A tensor by its elements that are not zero, bit by bit, where that takes less room.

@@ -264,3 +264,45 @@ fn only_methods_that_make_zeros_choose_how_they_are_kept() {
         assert_eq!(request.parse().unwrap_err().0, "store", "{method:?}");
     }
 }
+
+/// Files before IR version 4 list every initializer among the inputs, some exporters do so ever since, and the sparse form
+/// came with version 6: the reason once was that no weight had zeros enough.
+#[test]
+fn weights_that_the_file_cannot_keep_in_sparse_form_stay_dense_with_that_reason() {
+    let mut net = Net::new();
+    let x = net.input(&[32]);
+    let y = net.dense("a", &x, 32, 64);
+    let y = net.dense("b", &y, 64, 4);
+    let model = net.finish_in(&y, &[4], 9);
+    let list = |model: &mut Model, names: &[&str]| {
+        for name in names {
+            let dims = model.graph().initializer(name).unwrap().dims.clone();
+            let sizes: Vec<Size> = dims.iter().map(|size| Size::Fixed(*size as usize)).collect();
+            let info = crate::onnx::builder::value_info(name, DataType::Float, &sizes);
+            model.graph_proto_mut().input.push(info);
+        }
+    };
+    let stored = |model: &Model| {
+        let report = sparser(model, 0.95).unwrap().report;
+        (report.stored.unwrap(), report.notes)
+    };
+    for version in [3, 5] {
+        let mut old = model.clone();
+        old.proto.ir_version = Some(version);
+        list(&mut old, &["a", "a.bias", "b", "b.bias"]);
+        let (stored, _) = stored(&old);
+        assert_eq!((stored.form.as_str(), stored.tensors, stored.sparse_bytes), ("dense", 0, None));
+        let reason = stored.reason.unwrap();
+        assert!(reason.contains(&format!("IR version {version}")), "{reason}");
+    }
+    let mut listed = model.clone();
+    listed.proto.ir_version = Some(6);
+    list(&mut listed, &["a"]);
+    let (half, notes) = stored(&listed);
+    assert_eq!((half.form.as_str(), half.tensors, half.reason), ("sparse_initializer", 1, None));
+    assert!(notes.iter().any(|note| note.contains("1 of the weights") && note.contains("inputs")), "{notes:?}");
+    list(&mut listed, &["b"]);
+    let (none, _) = stored(&listed);
+    assert_eq!((none.form.as_str(), none.tensors), ("dense", 0));
+    assert!(none.reason.as_ref().unwrap().contains("2 of the weights"), "{none:?}");
+}
