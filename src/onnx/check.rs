@@ -6,8 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::bodies;
 use super::dtype::DataType;
-use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto};
+use super::proto::{
+    FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto,
+};
 use super::tensor::{TensorError, element_count};
 use crate::spec::failure::{Failure, FailureCode};
 
@@ -47,6 +51,8 @@ pub enum Unsound {
          the form"
     )]
     ExternalData { tensor: String },
+    #[error("`{place}` has `{name}`, which is reserved for graphs that are being pruned; rename it")]
+    Reserved { place: String, name: String },
     #[error("axis {axis} of `{value}` is declared with the size {size}")]
     NegativeSize { value: String, axis: usize, size: i64 },
 }
@@ -61,6 +67,7 @@ impl Unsound {
                 Some(value)
             }
             Self::DuplicateInitializer { name } => Some(name),
+            Self::Reserved { place, .. } => Some(place),
             Self::Cycle { nodes } => nodes.first().map(String::as_str),
             Self::RecursiveFunction { function } => Some(function),
             Self::Tensor { tensor, .. }
@@ -122,6 +129,7 @@ impl Checker {
         }
         let mut initializers: HashSet<&str> = HashSet::new();
         for tensor in &graph.initializer {
+            unmarked(&tensor.metadata_props, || tensor.name().to_owned())?;
             self.tensor(tensor.name(), tensor)?;
             if tensor.name().is_empty() {
                 return Err(Unsound::NamelessInitializer);
@@ -156,6 +164,10 @@ impl Checker {
         outer: &[&HashSet<&str>],
     ) -> Result<HashSet<&'g str>, Unsound> {
         for node in nodes {
+            if node.operator_domain() == bodies::DOMAIN {
+                return Err(Unsound::Reserved { place: node.label(), name: bodies::DOMAIN.to_owned() });
+            }
+            unmarked(&node.metadata_props, || node.label())?;
             for (slot, name) in node.input.iter().enumerate() {
                 let name_known = |scope: &HashSet<&str>| scope.contains(name.as_str());
                 if !name.is_empty() && !name_known(&scope) && !outer.iter().any(|scope| name_known(scope)) {
@@ -253,6 +265,14 @@ fn held(tensor: &TensorProto, dtype: DataType) -> Held {
         },
     };
     Held::Elements { width, found }
+}
+
+/// Refuses metadata that would be taken for marks of our own.
+fn unmarked(props: &[StringStringEntryProto], place: impl FnOnce() -> String) -> Result<(), Unsound> {
+    match props.iter().filter_map(|prop| prop.key.as_deref()).find(|key| bodies::is_mark(key)) {
+        Some(key) => Err(Unsound::Reserved { place: place(), name: key.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// A declared size below −1 is a mistake; −1 is how some exporters write a free axis.

@@ -41,13 +41,13 @@ use recover::Recovery;
 pub use analysis::{Analysis, analyze};
 pub use certify::CertifyError;
 pub use error::PruneError;
-pub use surgery::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
+pub use surgery::{AttributeRewrite, AxisCut, GraphStep, InputSlot, NumbersRewrite, Plan, TensorCut};
 pub use synthetic::{Made, SyntheticError, make as make_samples};
 
 use crate::cost::inputs::Feeds;
 use crate::cost::{self, Host};
 use crate::data::Calibration;
-use crate::onnx::bodies;
+use crate::onnx::bodies::{self, LaidOut};
 use crate::onnx::graph::Graph;
 use crate::onnx::inline;
 use crate::onnx::model::Model;
@@ -222,19 +222,17 @@ impl Run<'_> {
 
     /// The cut, made with the graphs of If, Loop and Scan nodes laid out where they can be.
     fn structured(&self) -> Result<Pruned, PruneError> {
-        let Some(laid_out) = bodies::lay_out(self.model) else { return self.structured_in(self) };
-        let (graph, inferred) = (laid_out.graph(), crate::onnx::shape::infer(&laid_out));
-        let mut pruned = self.structured_in(&Run { model: &laid_out, graph: &graph, inferred: &inferred, ..*self })?;
-        pruned.findings.push(
-            "graphs inside of nodes were cut with what is around them; the plan counts their nodes where they stand, before \
-             the node that holds them"
-                .to_owned(),
-        );
+        let Some(laid_out) = bodies::lay_out(self.model) else { return self.structured_in(self, None) };
+        let model = &laid_out.model;
+        let (graph, inferred) = (model.graph(), crate::onnx::shape::infer(model));
+        let run = Run { model, graph: &graph, inferred: &inferred, ..*self };
+        let mut pruned = self.structured_in(&run, Some(&laid_out))?;
+        pruned.findings.push("graphs inside of nodes were cut with what is around them".to_owned());
         Ok(pruned)
     }
 
     /// The cut of a model that stands for this one, with its bodies laid out or as it is.
-    fn structured_in(&self, run: &Run<'_>) -> Result<Pruned, PruneError> {
+    fn structured_in(&self, run: &Run<'_>, laid_out: Option<&LaidOut>) -> Result<Pruned, PruneError> {
         let evidence = self.evidence();
         let cut = structured::cut(structured::Cloth {
             model: run.model,
@@ -258,19 +256,28 @@ impl Run<'_> {
                     .to_owned(),
             );
         }
-        let folded = bodies::fold(&cut.model).into_owned();
+        let (removed, groups) = (cut.removed(), cut.groups());
         let size_before = cost::size(self.model, &self.spec.example_shapes);
+        let coverage_parameters = cut.coverage(run.graph, size_before.parameters);
+        let (model, plan) = match laid_out {
+            Some(laid_out) => {
+                let folded = bodies::folded(&cut.model);
+                let plan = cut.plan.placed(laid_out, &folded);
+                (folded.model, plan)
+            }
+            None => (cut.model, cut.plan),
+        };
         let report = PruneReport {
             method: self.spec.method.name().into(),
             criterion: self.spec.criterion.as_str().into(),
-            removed: cut.removed(),
-            groups: cut.groups(),
+            removed,
+            groups,
             blocks: Vec::new(),
             layers: Vec::new(),
-            coverage_parameters: cut.coverage(run.graph, size_before.parameters),
-            frozen: cut.coupling.frozen.clone(),
+            coverage_parameters,
+            frozen: cut.coupling.frozen,
             size_before,
-            size_after: cost::size(&folded, &self.spec.example_shapes),
+            size_after: cost::size(&model, &self.spec.example_shapes),
             dry_run: self.spec.dry_run,
             certificate,
             recovery: Vec::new(),
@@ -282,7 +289,7 @@ impl Run<'_> {
             latency: cut.latency,
             notes: cut.notes,
         };
-        Ok(Pruned { model: folded, plan: Some(cut.plan), report, findings })
+        Ok(Pruned { model, plan: Some(plan), report, findings })
     }
 
     /// The certificate of a model whose function was changed by design, and how far its outputs are from the original's;

@@ -302,6 +302,26 @@ fn each_defect_is_refused_with_its_reason_and_place() {
             Some("x"),
         ),
         (
+            "a node of the domain that bodies are laid out in",
+            changed(|m| {
+                let reserved = NodeProto { domain: Some("secateur.body".into()), ..node("If", &[], &["laid_out"]) };
+                m.graph_proto_mut().node.insert(0, reserved);
+            }),
+            invalid,
+            "has `secateur.body`, which is reserved",
+            Some("If laid_out"),
+        ),
+        (
+            "a node that is marked as one of a body",
+            changed(|m| {
+                let mark = StringStringEntryProto { key: Some("secateur.scope".into()), value: Some("/0.body".into()) };
+                m.graph_proto_mut().node[0].metadata_props.push(mark);
+            }),
+            invalid,
+            "has `secateur.scope`, which is reserved",
+            Some(""),
+        ),
+        (
             "a function that calls itself",
             changed(|m| m.proto.functions = vec![function("f", "g"), function("g", "f")]),
             invalid,

@@ -289,7 +289,7 @@ fn thinned() -> Model {
 #[test]
 fn sparse_weights_are_written_smaller_and_read_as_they_were() {
     let plain = thinned();
-    assert_eq!(sparse::candidates(&plain.proto), BTreeSet::from(["w1".to_owned()]));
+    assert_eq!(sparse::candidates(&plain.proto).names, BTreeSet::from(["w1".to_owned()]));
     // What is marked and not smaller stays dense.
     let marked = Model { sparse: ["w0".to_owned(), "w1".to_owned()].into(), ..plain.clone() };
     let stored = marked.stored().into_owned();

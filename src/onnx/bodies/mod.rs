@@ -9,26 +9,44 @@
 //!
 //! The length of `turns` is how often the body runs. Such a model is written to no file and runs nowhere: [`fold`] gives one
 //! that does. Each node and initializer of a body is marked with where it comes from; nodes that were added since without
-//! a mark go where what they read is. Knows nothing of what is done in between.
+//! a mark go where what they read is. What was renamed, because the name was taken, is marked with the name that it had and gets
+//! it back. Where everything stands in the model as it was, [`LaidOut`] tells. The domain and the marks are ours alone: a file
+//! that has them is refused (`super::check`). Knows nothing of what is done in between.
 
 mod fold;
 mod lay_out;
+mod place;
+mod writer;
 
-pub use fold::fold;
+pub use fold::{Folded, fold, folded};
 pub use lay_out::lay_out;
+pub use place::{LaidOut, Place, Step};
 
 use super::proto::{NodeProto, StringStringEntryProto};
 
 /// The domain of the nodes where bodies begin and end.
 pub const DOMAIN: &str = "secateur.body";
 
-/// How many values a Loop or Scan carries from turn to turn.
-pub const CARRIED: &str = "carried";
+/// Attribute: how many values a Loop or Scan carries from turn to turn.
+const CARRIED: &str = "carried";
 
 /// Mark of nodes and initializers: the body they are in.
 const SCOPE: &str = "secateur.scope";
 /// Mark of the nodes where bodies begin and end: the node that has the bodies.
 const OWNER: &str = "secateur.owner";
+
+/// Mark of what has a new name: this, followed by the new name, for the name that it had.
+const NAME: &str = "secateur.name:";
+
+/// Whether metadata with this key is a mark.
+pub fn is_mark(key: &str) -> bool {
+    matches!(key, SCOPE | OWNER) || key.starts_with(NAME)
+}
+
+/// How many values a node where a body begins or ends carries from turn to turn.
+pub fn carried(node: &NodeProto) -> usize {
+    usize::try_from(node.int(CARRIED).unwrap_or(0)).unwrap_or(0).min(node.input.len())
+}
 
 /// Whether a node of a laid out model is in a body.
 pub fn is_inside(node: &NodeProto) -> bool {

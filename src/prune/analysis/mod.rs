@@ -56,7 +56,7 @@ pub fn analyze(
 ) -> Result<Analysis, PruneError> {
     let whole = model;
     let laid_out = bodies::lay_out(model);
-    let model = laid_out.as_ref().unwrap_or(whole);
+    let model = laid_out.as_ref().map_or(whole, |laid_out| &laid_out.model);
     let inferred = crate::onnx::shape::infer(model);
     let graph = model.graph();
     let (coupling, mut notes) = couple(model, &graph, &inferred, spec)?;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::onnx::builder::value_info;
 use crate::onnx::graph::Graph;
-use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 fn float(name: &str) -> crate::onnx::proto::ValueInfoProto {
     value_info(name, DataType::Float, &[])
@@ -100,8 +100,8 @@ fn branches_are_cut_with_what_they_take_from_outside() {
     assert_eq!(shape(&pruned, "shared"), [rows, inner]);
     // Sharing does not couple: each branch has hidden channels of its own.
     for attribute in ["then_branch", "else_branch"] {
-        let name = if attribute == "then_branch" { "w" } else { "w_in1" };
-        let found = body_shape(&pruned, "If", attribute, name);
+        // Both have a `w`, and keep the name.
+        let found = body_shape(&pruned, "If", attribute, "w");
         assert!(found[0] < 6 && found[1] == columns, "{attribute}: {found:?}");
     }
 }
@@ -257,4 +257,191 @@ fn branches_inside_of_a_turn_are_cut_too() {
     let pruned = certified_on_one(&net.finish(&y, &[2]));
     assert_eq!(shape(&pruned, "a"), [4, 4]);
     assert_eq!(shape(&pruned, "b"), [2, 4]);
+}
+
+/// The graph that a way of a plan leads to.
+fn follow<'g>(graph: &'g mut GraphProto, way: &[GraphStep]) -> &'g mut GraphProto {
+    way.iter().fold(graph, |graph, step| {
+        let node = &mut graph.node[step.node];
+        assert_eq!(node.label(), step.label);
+        node.attribute.iter_mut().find(|attribute| attribute.name() == step.attribute).unwrap().g.as_mut().unwrap()
+    })
+}
+
+fn tensor_of<'g>(graph: &'g mut GraphProto, name: &str) -> &'g mut TensorProto {
+    if let Some(at) = graph.initializer.iter().position(|tensor| tensor.name() == name) {
+        return &mut graph.initializer[at];
+    }
+    let node = graph.node.iter_mut().find(|node| node.is("Constant") && node.output[0] == name).expect(name);
+    node.attribute[0].t.as_mut().unwrap()
+}
+
+/// Element by element, by the plan alone.
+fn without(tensor: &TensorProto, axes: &[AxisCut]) -> TensorProto {
+    let tensor = Tensor::from_proto(tensor).unwrap();
+    let values = tensor.to_f32().unwrap();
+    let stays = |at: usize, cut: &AxisCut| {
+        let inner: usize = tensor.shape[cut.axis + 1..].iter().product();
+        !cut.removed.contains(&((at / inner % cut.size) as u32))
+    };
+    let kept = (0..values.len()).filter(|at| axes.iter().all(|cut| stays(*at, cut))).map(|at| values[at]);
+    let mut shape = tensor.shape.clone();
+    for cut in axes {
+        assert_eq!(shape[cut.axis], cut.size);
+        shape[cut.axis] -= cut.removed.len();
+    }
+    Tensor::from_f32(&shape, &kept.collect::<Vec<f32>>()).to_proto("")
+}
+
+/// The cut done again on the original by what its plan says as JSON, with nothing else known.
+fn done_again(model: &Model, plan: &Plan) -> Model {
+    let plan: Plan = serde_json::from_str(&serde_json::to_string(plan).unwrap()).unwrap();
+    let (mut model, original) = (model.clone(), model);
+    let reads = |graph: &mut GraphProto, name: &str, uses: &[InputSlot]| {
+        for slot in uses {
+            let node = &mut follow(graph, &slot.graph).node[slot.node];
+            assert_eq!(node.label(), slot.label);
+            name.clone_into(&mut node.input[slot.slot]);
+        }
+    };
+    for cut in &plan.tensors {
+        let was = without(tensor_of(follow(original.clone().graph_proto_mut(), &cut.graph), &cut.tensor), &cut.axes);
+        let graph = model.graph_proto_mut();
+        if cut.uses.is_empty() {
+            let place = tensor_of(follow(graph, &cut.graph), &cut.tensor);
+            *place = TensorProto { name: place.name.clone(), ..was };
+        } else {
+            graph.initializer.push(TensorProto { name: Some(cut.becomes.clone()), ..was });
+            reads(graph, &cut.becomes, &cut.uses);
+        }
+    }
+    for change in &plan.numbers {
+        let elements = Tensor::from_i64(&[change.elements.len()], &change.elements).to_proto("");
+        let graph = model.graph_proto_mut();
+        match &change.was {
+            Some(was) if was == &change.becomes => {
+                let place = tensor_of(follow(graph, &change.graph), was);
+                *place = TensorProto { name: place.name.clone(), dims: place.dims.clone(), ..elements };
+            }
+            _ => {
+                graph.initializer.push(TensorProto { name: Some(change.becomes.clone()), ..elements });
+                reads(graph, &change.becomes, &change.uses);
+            }
+        }
+    }
+    for change in &plan.attributes {
+        let node = &mut follow(model.graph_proto_mut(), &change.graph).node[change.node];
+        assert_eq!(node.label(), change.label);
+        node.set_attribute(&change.attribute, Attribute::Ints(change.integers.clone().unwrap()));
+    }
+    model
+}
+
+/// A turn with branches in it that hold a weight each, both called `w`, and regroup what they have by numbers of their own;
+/// what the turns and the branches read is shared.
+fn nested() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let condition = net.condition(&x);
+    let count = net.b.constant(&Tensor::from_i64(&[], &[2]));
+    let y = net.dense("a", &x, 4, 8);
+    let branch = |net: &mut Net, name: &str, bend: &str| {
+        let mut graph = GraphProto { name: Some(name.into()), output: vec![float("v")], ..GraphProto::default() };
+        net.in_body(&mut graph, "w", &[8, 6]);
+        net.in_body(&mut graph, "r", &[6, 8]);
+        graph.initializer.push(Tensor::from_i64(&[3], &[-1, 6, 1]).to_proto("apart"));
+        graph.initializer.push(Tensor::from_i64(&[2], &[-1, 6]).to_proto("together"));
+        graph.node = vec![
+            op("MatMul", &["before", "w"], "t"),
+            op(bend, &["t"], "u"),
+            op("Reshape", &["u", "apart"], "p"),
+            op("Reshape", &["p", "together"], "q"),
+            op("MatMul", &["q", "r"], "v"),
+        ];
+        graph
+    };
+    let (yes, no) = (branch(&mut net, "yes", "Tanh"), branch(&mut net, "no", "Sigmoid"));
+    let inner = NodeProto {
+        attribute: vec![body("then_branch", yes), body("else_branch", no)],
+        ..op("If", &[&condition], "chosen")
+    };
+    let graph = GraphProto {
+        name: Some("turn".into()),
+        input: vec![
+            value_info("turn", DataType::Int64, &[]),
+            value_info("go_on", DataType::Bool, &[]),
+            float("before"),
+        ],
+        output: vec![value_info("go_on_out", DataType::Bool, &[]), float("after")],
+        node: vec![op("Identity", &["go_on"], "go_on_out"), inner, op("Tanh", &["chosen"], "after")],
+        ..GraphProto::default()
+    };
+    // Names of the main graph that bodies have as well.
+    let y = net.node("Relu", &[&y], &[]);
+    net.with_bodies(op("Loop", &[&count, "", &y], "last"), vec![body("body", graph)]);
+    let y = net.dense("b", "last", 8, 2);
+    net.finish(&y, &[2])
+}
+
+/// The plan once had the names and places of the laid out graph, which are not those of the file.
+#[test]
+fn the_plan_alone_is_enough_to_do_the_cut_again_on_the_original() {
+    let mut taken = branches();
+    let always = Tensor { dtype: DataType::Bool, shape: vec![], data: vec![0].into() };
+    taken.graph_proto_mut().initializer.push(always.to_proto("always"));
+    taken.graph_proto_mut().node.iter_mut().find(|node| node.is("If")).unwrap().input[0] = "always".into();
+    for (what, model, ways) in
+        [("branches", branches(), 2), ("turns", turns(), 0), ("nested", nested(), 2), ("taken", taken, 1)]
+    {
+        let pruned = certified_on_one(&model);
+        let plan = pruned.plan.as_ref().unwrap();
+        let mut inside: Vec<&[GraphStep]> =
+            plan.tensors.iter().map(|cut| &cut.graph[..]).filter(|way| !way.is_empty()).collect();
+        inside.sort_unstable();
+        inside.dedup();
+        assert_eq!(inside.len(), ways, "{what}: {plan:?}");
+        let mut again = done_again(&model, plan);
+        if what == "taken" {
+            // The branch that is never taken is gone from the cut model; here it would not fit its surroundings.
+            let node = again.graph_proto_mut().node.iter_mut().find(|node| node.is("If")).unwrap();
+            let other = node.find_attribute("else_branch").unwrap().g.clone();
+            node.attribute.iter_mut().find(|attribute| attribute.name() == "then_branch").unwrap().g = other;
+        }
+        let runtime = crate::engine::onnx_runtime().unwrap();
+        let mut random = Net::new();
+        for _ in 0..4 {
+            let x = random.random(&[2, 4]);
+            assert_eq!(outputs(runtime, &again, &x), outputs(runtime, &pruned.model, &x), "{what}");
+        }
+        assert!(pruned.model.to_bytes().len() < model.to_bytes().len(), "{what}");
+    }
+}
+
+#[test]
+fn names_of_bodies_are_those_of_the_original_again() {
+    let names = |graph: &GraphProto| -> Vec<String> {
+        let mut found = Vec::new();
+        fn collect(graph: &GraphProto, found: &mut Vec<String>) {
+            found.extend(graph.initializer.iter().map(|tensor| tensor.name().to_owned()));
+            for node in &graph.node {
+                found.extend(node.input.iter().chain(&node.output).cloned());
+                node.subgraphs().for_each(|body| collect(body, found));
+            }
+            found.extend(graph.input.iter().chain(&graph.output).map(|info| info.name().to_owned()));
+        }
+        collect(graph, &mut found);
+        found
+    };
+    for model in [branches(), turns(), nested()] {
+        let pruned = certified_on_one(&model);
+        let mut found = names(pruned.model.graph_proto());
+        // A weight that the branches cut each in its own way is there twice.
+        found.retain(|name| name != "shared_cut1");
+        let mut expected = names(model.graph_proto());
+        for names in [&mut found, &mut expected] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        assert_eq!(found, expected);
+    }
 }

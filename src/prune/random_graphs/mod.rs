@@ -102,7 +102,7 @@ fn frozen(model: &Model, spec: &PruneSpec) -> Vec<Frozen> {
     let written_out = inline::functions(model).ok().flatten();
     let model = written_out.as_ref().unwrap_or(model);
     let laid_out = bodies_of_nodes::lay_out(model);
-    let model = laid_out.as_ref().unwrap_or(model);
+    let model = laid_out.as_ref().map_or(model, |laid_out| &laid_out.model);
     let (graph, inferred) = (model.graph(), crate::onnx::shape::infer(model));
     let exclude = names::Excluded::new(&[], &[], &graph).expect("no names");
     let wishes = coupling::Wishes { exclude, holds: Vec::new(), keep_normalised: spec.keep_normalized };

@@ -43,7 +43,7 @@ pub fn add_to_bias(
             let tensor = changed(stem, &tensor, add)?;
             let becomes = FreshNames::new(&model.graph()).after(&format!("{}_bias", name.as_deref().unwrap_or(stem)));
             let label = model.graph().node(*node).label();
-            add_constant(model, &becomes, &tensor, &[InputSlot { node: *node, label, slot: *slot }])
+            add_constant(model, &becomes, &tensor, &[InputSlot { graph: Vec::new(), node: *node, label, slot: *slot }])
         }
     }
 }

@@ -147,7 +147,7 @@ fn layer(
     let input = node.input_name(0).ok_or("it maps nothing")?.to_owned();
     let output = node.output.first().ok_or("it has no output")?;
     let outputs = shape[output_axis];
-    let cut = plan.and_then(|plan| plan.tensors.iter().find(|cut| cut.becomes == weight.name));
+    let cut = plan.and_then(|plan| plan.tensors.iter().find(|cut| cut.is_outside() && cut.becomes == weight.name));
     let kept = cut
         .and_then(|cut| cut.axes.iter().find(|cut| cut.axis == output_axis))
         .map(super::super::surgery::AxisCut::kept);

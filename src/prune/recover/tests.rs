@@ -61,8 +61,8 @@ fn plan(normalised: bool) -> Plan {
     let cut = |tensor: &str, axis: usize| TensorCut {
         tensor: tensor.to_owned(),
         becomes: tensor.to_owned(),
-        uses: Vec::new(),
         axes: vec![AxisCut { axis, size: 4, removed: vec![3] }],
+        ..TensorCut::default()
     };
     let mut tensors = vec![cut("a", 0), cut("b", 1)];
     if normalised {
@@ -174,8 +174,8 @@ fn a_matrix_behind_a_transpose_is_repaired_and_weights_behind_other_operators_ar
     let cut = |tensor: &str, axis: usize| TensorCut {
         tensor: tensor.to_owned(),
         becomes: tensor.to_owned(),
-        uses: Vec::new(),
         axes: vec![AxisCut { axis, size: 4, removed: vec![3] }],
+        ..TensorCut::default()
     };
     let plan = Plan { tensors: vec![cut("a", 0), cut("b", 1)], ..Plan::default() };
     recovered_from(&turned(), &plan, Rung::LeastSquares, false, |_, _, report, _| {

@@ -37,7 +37,7 @@ impl Tailor<'_> {
                 } else {
                     (name.to_owned(), Vec::new())
                 };
-                found.push(TensorCut { tensor: name.to_owned(), becomes, uses, axes });
+                found.push(TensorCut { tensor: name.to_owned(), becomes, uses, axes, ..TensorCut::default() });
             }
         }
         found

@@ -2,12 +2,14 @@
 //!
 //! What the selection takes from each constant is one part of a plan ([`constants`]). The other is the numbers that state
 //! sizes: they are rewritten ([`numbers`]) until the shapes that inference finds in the cut graph are the ones that follow
-//! from the factors ([`shapes`]). A plan is carried out without the selection ([`apply`]).
+//! from the factors ([`shapes`]). A plan is carried out without the selection ([`apply`]), and told in terms of the model as
+//! it was before its bodies were laid out ([`placed`]).
 
 mod apply;
 mod constants;
 mod names;
 mod numbers;
+mod placed;
 mod plan;
 mod shapes;
 
@@ -15,7 +17,7 @@ use std::collections::HashMap;
 
 pub use apply::{add as add_constant, replace as replace_constant};
 pub use names::FreshNames;
-pub use plan::{AttributeRewrite, AxisCut, InputSlot, NumbersRewrite, Plan, TensorCut};
+pub use plan::{AttributeRewrite, AxisCut, GraphStep, InputSlot, NumbersRewrite, Plan, TensorCut};
 
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
@@ -184,7 +186,7 @@ impl<'a> Tailor<'a> {
     }
 
     fn slot(&self, node: NodeIndex, slot: usize) -> InputSlot {
-        InputSlot { node, label: self.graph.node(node).label(), slot }
+        InputSlot { graph: Vec::new(), node, label: self.graph.node(node).label(), slot }
     }
 }
 

@@ -110,6 +110,7 @@ impl Tailor<'_> {
             for (elements, uses) in kinds {
                 let becomes = if std::mem::replace(&mut taken, true) { fresh.after(name) } else { name.to_owned() };
                 numbers.push(NumbersRewrite {
+                    graph: Vec::new(),
                     uses,
                     was: Some(name.to_owned()),
                     becomes,
@@ -122,6 +123,7 @@ impl Tailor<'_> {
         for whole in wholes {
             match whole {
                 Whole::Attribute { node, attribute, integers } => attributes.push(AttributeRewrite {
+                    graph: Vec::new(),
                     node: *node,
                     label: self.graph.node(*node).label(),
                     attribute: (*attribute).to_owned(),
@@ -131,6 +133,7 @@ impl Tailor<'_> {
                     let stem = self.graph.node(*node).output.first().map_or("numbers", String::as_str);
                     let becomes = fresh.after(stem);
                     numbers.push(NumbersRewrite {
+                        graph: Vec::new(),
                         uses: vec![self.slot(*node, *slot)],
                         was: None,
                         becomes,

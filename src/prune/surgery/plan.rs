@@ -18,13 +18,33 @@ pub struct Plan {
     pub attributes: Vec<AttributeRewrite>,
 }
 
+/// A step on the way from the main graph to one inside of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct GraphStep {
+    /// Position of the node in the graph that the way has led to.
+    #[schema(value_type = u64)]
+    pub node: NodeIndex,
+    /// Operator and name, for people.
+    pub label: String,
+    /// The attribute with the graph: `then_branch`, `else_branch` or `body`.
+    pub attribute: String,
+}
+
 /// A constant that loses indices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TensorCut {
-    /// Name in the original.
+    /// The way to the graph that has it in the original; empty is the main graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graph: Vec<GraphStep>,
+    /// Name in the original, in its graph.
     pub tensor: String,
-    /// Name in the cut model: the same, or a new one where other uses of the constant need another cut.
+    /// Name in the cut model: the same, or a new one where other uses of the constant need another cut, or where a branch
+    /// that is always taken has taken the place of its node, whose names may be taken there.
     pub becomes: String,
+    /// Whether the cut model has it in its main graph though `graph` names another: as a copy for some uses, or because the
+    /// branch is always taken; the other one is gone then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moves_out: bool,
     /// The inputs that read it under the new name; empty where the name stays.
     #[serde(default)]
     pub uses: Vec<InputSlot>,
@@ -34,7 +54,11 @@ pub struct TensorCut {
 /// An input of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct InputSlot {
-    /// Position of the node in the graph.
+    /// The way to the graph that has the node; empty is the main graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graph: Vec<GraphStep>,
+    /// Position of the node in its graph. One more than the last is the list of the graph's outputs, of which the label
+    /// tells which it is.
     #[schema(value_type = u64)]
     pub node: NodeIndex,
     /// Operator and name, for people.
@@ -57,7 +81,10 @@ pub struct AxisCut {
 pub struct NumbersRewrite {
     /// The inputs that read the new elements.
     pub uses: Vec<InputSlot>,
-    /// Name of the constant in the original; `None` where the input was left out.
+    /// The way to the graph that has the constant in the original; empty is the main graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graph: Vec<GraphStep>,
+    /// Name of the constant in the original, in its graph; `None` where the input was left out.
     pub was: Option<String>,
     /// Name in the cut model.
     pub becomes: String,
@@ -70,12 +97,23 @@ pub struct NumbersRewrite {
 /// New integers of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttributeRewrite {
+    /// The way to the graph that has the node; empty is the main graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graph: Vec<GraphStep>,
+    /// Position of the node in its graph.
     #[schema(value_type = u64)]
     pub node: NodeIndex,
     pub label: String,
     pub attribute: String,
     /// `None` removes the attribute; one integer or a list as it was before.
     pub integers: Option<Vec<i64>>,
+}
+
+impl TensorCut {
+    /// Whether the cut model has it in its main graph.
+    pub fn is_outside(&self) -> bool {
+        self.graph.is_empty() || self.moves_out
+    }
 }
 
 impl AxisCut {

@@ -2,7 +2,7 @@
 
 use super::Family;
 use super::control::merged;
-use crate::onnx::bodies::{CARRIED, DOMAIN};
+use crate::onnx::bodies::{self, DOMAIN};
 use crate::onnx::dtype::DataType;
 use crate::onnx::shape::fact::{Call, Fact, Outputs, axis_of};
 
@@ -38,7 +38,7 @@ fn loop_begin(call: &Call) -> Outputs {
 }
 
 fn scan_begin(call: &Call) -> Outputs {
-    let states = usize::try_from(call.int(CARRIED, 0)).unwrap_or_default();
+    let states = bodies::carried(call.node);
     let axes = call.node.ints("scan_input_axes").unwrap_or_default();
     let mut outputs = vec![Fact::default()];
     outputs.extend((0..states).map(|slot| carried(call, slot)));
@@ -55,7 +55,7 @@ fn scan_begin(call: &Call) -> Outputs {
 }
 
 fn end(call: &Call) -> Outputs {
-    let states = usize::try_from(call.int(CARRIED, 0)).unwrap_or_default();
+    let states = bodies::carried(call.node);
     let first = 1 + states + usize::from(call.node.op_type() == "Loop");
     let axes = call.node.ints("scan_output_axes").unwrap_or_default();
     let length = call.dims(0)?.first().ok_or("how often its body runs is not known")?;

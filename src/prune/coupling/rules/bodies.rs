@@ -3,7 +3,7 @@
 use super::super::factor::FactorId;
 use super::super::site::{Refusal, Ruling, Site};
 use super::Rule;
-use crate::onnx::bodies::CARRIED;
+use crate::onnx::bodies;
 
 /// Of the domain [`crate::onnx::bodies::DOMAIN`].
 pub const RULES: &[(&str, Rule)] =
@@ -41,7 +41,7 @@ fn equal(site: &mut Site<'_, '_>, x: &[FactorId], y: &[FactorId]) -> Ruling {
 }
 
 fn carried(site: &Site<'_, '_>) -> usize {
-    site.node().int(CARRIED).unwrap_or(0) as usize
+    bodies::carried(site.node())
 }
 
 /// Count, condition and first values to turns, number, condition and values of a turn.
