@@ -4,6 +4,7 @@
 //! kept. It panics on some graphs that it does not know: a panic counts as declining.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ use tract_onnx::prelude::{
 };
 
 use super::{Engine, EngineError, Session, SessionOptions};
+use crate::onnx::attribute::Attribute;
 use crate::onnx::dtype::DataType;
 use crate::onnx::model::Model;
+use crate::onnx::proto::NodeProto;
 use crate::onnx::storage::LARGEST_MESSAGE;
 use crate::onnx::tensor::Tensor;
 
@@ -27,6 +30,8 @@ const NAME: &str = "tract";
 const VERSION: &str = "0.23.9";
 /// Combinations of input shapes for which a prepared graph is kept.
 const KEPT_PLANS: usize = 4;
+/// What ONNX Runtime's normalisations of a sum add to the variance where they do not say.
+const EPSILON_OF_SKIP: f32 = 1e-12;
 
 /// The tract library, which is part of this program.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +57,7 @@ impl Engine for Tract {
             let message = "it is given no models of more than 2 GiB, of which it would keep several copies".to_owned();
             return Err(EngineError::Load { engine: NAME, message });
         }
-        let bytes = model.to_bytes();
+        let bytes = spelled_out(model).to_bytes();
         let graph = guarded(|| {
             // Declared shapes of inner values and outputs are claims of the exporter and often stale.
             tract_onnx::onnx()
@@ -66,6 +71,37 @@ impl Engine for Tract {
         let output_names = model.graph_proto().output.iter().map(|output| output.name().to_owned()).collect();
         Ok(Box::new(TractSession { graph, input_names, output_names, plans: Vec::new() }))
     }
+}
+
+/// The model with what tract takes otherwise than ONNX Runtime written out: the latter adds 1e-12 to the variance of a
+/// normalised sum where the node does not say, tract 1e-5; and tract leaves the bias out where the mean is not subtracted.
+fn spelled_out(model: &Model) -> Cow<'_, Model> {
+    let is_told =
+        |node: &NodeProto| matches!(node.op_type(), "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization");
+    if !model.graph_proto().node.iter().any(is_told) {
+        return Cow::Borrowed(model);
+    }
+    let mut model = model.clone();
+    let graph = model.graph_proto_mut();
+    for mut node in std::mem::take(&mut graph.node) {
+        if is_told(&node) && node.float("epsilon").is_none() {
+            node.set_attribute("epsilon", Attribute::Float(EPSILON_OF_SKIP));
+        }
+        if node.op_type() == "SkipSimplifiedLayerNormalization" && node.input_name(3).is_some() {
+            let (input, bias) = (node.input[0].clone(), node.input.remove(3));
+            let sum = format!("{input}_and_{bias}_of_{}", node.output[0]);
+            node.input[0].clone_from(&sum);
+            graph.node.push(NodeProto {
+                op_type: Some("Add".to_owned()),
+                name: Some(sum.clone()),
+                input: vec![input, bias],
+                output: vec![sum],
+                ..NodeProto::default()
+            });
+        }
+        graph.node.push(node);
+    }
+    Cow::Owned(model)
 }
 
 /// Element types and shapes of all inputs.

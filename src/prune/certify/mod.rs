@@ -8,6 +8,7 @@
 mod compare;
 mod draws;
 mod engines;
+mod masks;
 mod normalised;
 mod reference;
 mod scramble;

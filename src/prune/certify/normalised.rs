@@ -3,7 +3,8 @@
 //! `mean = Σ kept x ÷ count of kept`, where a mean over all with zeros at the removed ones is corrected by all ÷ kept; the
 //! same for squares of the distances from it. Half precision is computed in single.
 
-use super::reference::{Fill, Masks, floats, plain};
+use super::masks::{Fill, Kept, floats, plain};
+use super::reference::Masks;
 use crate::onnx::attribute::Attribute;
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::NodeIndex;
@@ -89,22 +90,26 @@ impl Masks<'_> {
         let axes: Vec<i64> = what.over.clone().map(|axis| axis as i64).collect();
         // Within a group the same number of positions stays in each, so that one correction serves all.
         let all_by_kept: f64 = match what.groups {
-            None => kept[what.over].iter().flatten().map(|kept| all_by_kept(kept)).product(),
+            None => kept[what.over.clone()].iter().flatten().map(Kept::all_by_kept).product(),
             Some(groups) => {
-                let places: f64 = kept[2..].iter().flatten().map(|kept| all_by_kept(kept)).product();
-                places * kept[1].as_ref().map_or(1.0, |kept| all_by_kept_in_group(kept, groups as usize))
+                let places: f64 = kept[2..].iter().flatten().map(Kept::all_by_kept).product();
+                places * kept[1].as_ref().map_or(1.0, |kept| kept.all_by_kept_in_group(groups as usize))
             }
         };
-        let factor =
-            self.constant(&format!("{stem}_all_by_kept"), &floats(DataType::Float, &[], &[all_by_kept as f32])?);
-        let reduced = self.opset >= OPSET_OF_AXES_INPUT;
-        let axes_input =
-            reduced.then(|| self.constant(&format!("{stem}_axes"), &Tensor::from_i64(&[axes.len()], &axes)));
-        let mean = |writer: &mut Writer<'_>, of: &str| {
+        let count = if what.groups.is_none() { self.count(index, what.over.clone()) } else { None };
+        let factor = count.map_or(all_by_kept, |count| 1.0 / count as f64);
+        let factor = self.constant(&format!("{stem}_factor"), &floats(DataType::Float, &[], &[factor as f32])?);
+        let mean = |masks: &mut Self, writer: &mut Writer<'_>, of: &str| {
             let mut node = plain("ReduceMean", &[of], &writer.fresh());
-            match &axes_input {
-                Some(input) => node.input.push(input.clone()),
-                None => node.set_attribute("axes", Attribute::Ints(axes.clone())),
+            if masks.opset < OPSET_OF_AXES_INPUT {
+                node.set_attribute("axes", Attribute::Ints(axes.clone()));
+            }
+            if count.is_some() {
+                masks.into_sum(&mut node);
+            }
+            if masks.opset >= OPSET_OF_AXES_INPUT {
+                let name = format!("{}_axes", node.output[0]);
+                node.input.push(masks.constant(&name, &Tensor::from_i64(&[axes.len()], &axes)));
             }
             let of_all = writer.push(node);
             writer.op("Mul", &[&of_all, &factor])
@@ -118,7 +123,7 @@ impl Masks<'_> {
         };
         let mut distance = grouped.clone();
         if what.centred {
-            let mean = mean(&mut writer, &grouped);
+            let mean = mean(self, &mut writer, &grouped);
             distance = writer.op("Sub", &[&grouped, &mean]);
         }
         // What is removed is no distance away from the mean.
@@ -139,7 +144,7 @@ impl Masks<'_> {
                 writer.op("Reshape", &[&square, &shape])
             }
         };
-        let variance = mean(&mut writer, &square);
+        let variance = mean(self, &mut writer, &square);
         let epsilon = self.constant(&format!("{stem}_epsilon"), &floats(DataType::Float, &[], &[what.epsilon])?);
         let variance = writer.op("Add", &[&variance, &epsilon]);
         let deviation = writer.op("Sqrt", &[&variance]);
@@ -198,16 +203,6 @@ impl Masks<'_> {
         let shape = self.constant(&format!("{}_shape_{slot}", writer.stem), &Tensor::from_i64(&[rank], &shape));
         Some(writer.op("Reshape", &[node.input_name(slot)?, &shape]))
     }
-}
-
-fn all_by_kept(kept: &[bool]) -> f64 {
-    kept.len() as f64 / kept.iter().filter(|kept| **kept).count().max(1) as f64
-}
-
-/// The same for the positions within a group, read off the first group that is kept.
-fn all_by_kept_in_group(kept: &[bool], groups: usize) -> f64 {
-    let within = kept.len() / groups.max(1);
-    kept.chunks(within.max(1)).find(|group| group.contains(&true)).map_or(1.0, all_by_kept)
 }
 
 /// Adds nodes with names of their own.

@@ -16,8 +16,10 @@ use crate::onnx::tensor::Tensor;
 use crate::prune::coupling::{Axis, Part};
 use crate::prune::surgery::Tailor;
 
-/// The operator set from which `Where` is there. Below it masks multiply.
-const OPSET_OF_WHERE: i64 = 9;
+use super::masks::{Fill, Kept, floats, plain};
+
+/// The operator set from which sums take their axes as an input.
+const OPSET_OF_AXES_OF_SUMS: i64 = 13;
 
 /// What stands for a removed element, so that what runs over its axis does not see it. The bounds are finite: they have to
 /// survive multiplication, and no activation reaches them.
@@ -49,7 +51,7 @@ pub fn masked(model: &Model, tailor: &Tailor<'_>, inferred: &Inferred) -> Model 
         let mut node = node.clone();
         let fill = fill_of(node.op_type());
         let mut slots = consumed(&graph, &node);
-        // An axis of an open size has no mask; the other operand of the product has one that is as good.
+        // An axis with open sizes in two places has no mask; the other operand of the product has one that is as good.
         if is_product(&node) && slots.iter().any(|slot| masks.loses_in_the_open(index, *slot)) {
             slots = vec![0, 1];
         }
@@ -114,22 +116,15 @@ fn is_product(node: &NodeProto) -> bool {
     matches!(node.op_type(), "FusedGemm" | "FusedMatMul" | "Gemm" | "MatMul")
 }
 
-/// What stands at removed indices.
-pub(super) enum Fill {
-    Number(DataType, f32),
-    /// A scalar of the graph.
-    Value(String),
-}
-
 pub(super) struct Masks<'m> {
     pub(super) tailor: &'m Tailor<'m>,
     pub(super) inferred: &'m Inferred,
     pub(super) opset: i64,
     /// Whether initializers have to be listed among the inputs.
-    listed: bool,
+    pub(super) listed: bool,
     /// Masked tensors by their position in the coupling and what fills them.
     made: HashMap<(usize, u32), String>,
-    added: GraphProto,
+    pub(super) added: GraphProto,
 }
 
 impl Masks<'_> {
@@ -143,15 +138,23 @@ impl Masks<'_> {
         nodes: &mut Vec<NodeProto>,
     ) -> Option<String> {
         let name = node.input_name(slot)?.to_owned();
-        let kept = self.kept(index, slot)?;
+        let mut kept = self.kept(index, slot)?;
+        let reduces = node.op_type().starts_with("Reduce");
+        if reduces {
+            let rank = kept.len();
+            let reduced = self.reduced(index, rank);
+            kept.iter_mut().zip(reduced).filter(|(_, reduced)| !reduced).for_each(|(kept, _)| *kept = None);
+        }
         let key = (self.tailor.input_tensor(index, slot)?, fill.to_bits());
-        if let Some(made) = self.made.get(&key) {
+        if let Some(made) = self.made.get(&key).filter(|_| !reduces) {
             return Some(made.clone());
         }
         let dtype = self.inferred.dtype(&name)?;
         let fill = self.fill(node, slot, dtype, fill)?;
         let masked = self.filled(&name, &format!("{name}_{slot}_{index}"), &kept, &fill, nodes)?;
-        self.made.insert(key, masked.clone());
+        if !reduces {
+            self.made.insert(key, masked.clone());
+        }
         Some(masked)
     }
 
@@ -168,80 +171,47 @@ impl Masks<'_> {
     }
 
     /// For each axis of an input the indices that stay, where it loses some; `None` where no axis does.
-    pub(super) fn kept(&self, index: NodeIndex, slot: usize) -> Option<Vec<Option<Vec<bool>>>> {
-        let loses = |axis| self.tailor.kept_of(axis).filter(|kept| kept.contains(&false));
+    pub(super) fn kept(&self, index: NodeIndex, slot: usize) -> Option<Vec<Option<Kept>>> {
+        let loses = |axis| Kept::of(self.tailor, axis).filter(|kept| kept.flags.contains(&false));
         let kept: Vec<_> = self.tailor.input_layout(index, slot)?.iter().map(loses).collect();
         kept.iter().any(Option::is_some).then_some(kept)
     }
 
-    /// Whether an input loses indices of an axis of which not all sizes are known.
+    /// Of each axis of a reduction whether it runs over it.
+    fn reduced(&self, index: NodeIndex, rank: usize) -> Vec<bool> {
+        let node = self.tailor.original(index);
+        let axes = match node.ints("axes") {
+            Some(axes) => axes.to_vec(),
+            None => node.input_name(1).and_then(|name| self.inferred.value(name)?.known()).unwrap_or_default(),
+        };
+        let runs = |axis| axes.is_empty() || axes.iter().any(|reduced| reduced.rem_euclid(rank as i64) == axis);
+        (0..rank as i64).map(runs).collect()
+    }
+
+    /// Whether an input loses indices of an axis of which too little is known for a mask.
     fn loses_in_the_open(&self, index: NodeIndex, slot: usize) -> bool {
         let loses = |part: &Part| {
             let alone = self.tailor.kept_of(&Axis { parts: vec![part.clone()] });
             alone.is_some_and(|kept| kept.contains(&false))
         };
-        let in_the_open = |axis: &Axis| self.tailor.kept_of(axis).is_none() && axis.parts.iter().any(loses);
+        let in_the_open = |axis: &Axis| Kept::of(self.tailor, axis).is_none() && axis.parts.iter().any(loses);
         self.tailor.input_layout(index, slot).is_some_and(|axes| axes.iter().any(in_the_open))
     }
 
-    /// A value with the indices that do not stay filled, axis by axis; `None` where its type cannot be filled so.
-    pub(super) fn filled(
-        &mut self,
-        name: &str,
-        stem: &str,
-        kept: &[Option<Vec<bool>>],
-        fill: &Fill,
-        nodes: &mut Vec<NodeProto>,
-    ) -> Option<String> {
-        let mut current = name.to_owned();
-        for (axis, kept_here) in kept.iter().enumerate().filter_map(|(axis, of)| Some((axis, of.as_ref()?))) {
-            let mut shape = vec![1; kept.len()];
-            shape[axis] = kept_here.len();
-            let masked = format!("{stem}_masked_{axis}");
-            if self.opset >= OPSET_OF_WHERE {
-                let data = kept_here.iter().map(|kept| u8::from(*kept)).collect();
-                let mask = self.constant(&format!("{masked}_kept"), &Tensor { dtype: DataType::Bool, shape, data });
-                let fill = match fill {
-                    Fill::Number(dtype, fill) => {
-                        self.constant(&format!("{masked}_fill"), &floats(*dtype, &[], &[*fill])?)
-                    }
-                    Fill::Value(name) => name.clone(),
-                };
-                nodes.push(plain("Where", &[&mask, &current, &fill], &masked));
-            } else {
-                let Fill::Number(dtype, fill) = *fill else { return None };
-                let factors: Vec<f32> = kept_here.iter().map(|kept| f32::from(u8::from(*kept))).collect();
-                let fills: Vec<f32> = kept_here.iter().map(|kept| if *kept { 0.0 } else { fill }).collect();
-                let factors = self.constant(&format!("{masked}_kept"), &floats(dtype, &shape, &factors)?);
-                let fills = self.constant(&format!("{masked}_fill"), &floats(dtype, &shape, &fills)?);
-                nodes.push(plain("Mul", &[&current, &factors], &format!("{masked}_zeroed")));
-                nodes.push(plain("Add", &[&format!("{masked}_zeroed"), &fills], &masked));
-            }
-            current = masked;
-        }
-        Some(current)
-    }
-
-    /// A mean over an axis that loses indices divides by all; this makes it divide by what is kept.
+    /// A mean over an axis that loses indices divides by all; this makes it divide by what is kept. Where that number is
+    /// known, it is a sum divided by it: of a single index that stays the mean is that index, to the last bit.
     fn mean_correction(&mut self, index: NodeIndex, node: &mut NodeProto) -> Option<NodeProto> {
         if !node.is("ReduceMean") {
             return None;
         }
         let layout = self.tailor.input_layout(index, 0)?;
-        let original = self.tailor.original(index);
-        let axes = match original.ints("axes") {
-            Some(axes) => axes.to_vec(),
-            None => original.input_name(1).and_then(|name| self.inferred.value(name)?.known()).unwrap_or_default(),
-        };
-        let rank = layout.len() as i64;
-        let is_reduced =
-            |axis: usize| axes.is_empty() || axes.iter().any(|reduced| reduced.rem_euclid(rank) as usize == axis);
-        let mut factor = 1.0;
-        for (_, axis) in layout.iter().enumerate().filter(|(axis, _)| is_reduced(*axis)) {
-            if let Some(kept) = self.tailor.kept_of(axis) {
-                factor *= kept.len() as f64 / kept.iter().filter(|kept| **kept).count().max(1) as f64;
-            }
-        }
+        let reduced = self.reduced(index, layout.len());
+        let over: Vec<usize> = (0..layout.len()).filter(|axis| reduced[*axis]).collect();
+        let factor: f64 = over
+            .iter()
+            .filter_map(|axis| Kept::of(self.tailor, &layout[*axis]))
+            .map(|kept| kept.all_by_kept())
+            .product();
         if factor == 1.0 {
             return None;
         }
@@ -249,31 +219,32 @@ impl Masks<'_> {
         let dtype = self.inferred.dtype(&output)?;
         let raw = format!("{output}_of_all");
         node.output[0].clone_from(&raw);
+        let factor = match self.count(index, over.iter().copied()) {
+            Some(count) => {
+                self.into_sum(node);
+                1.0 / count as f64
+            }
+            None => factor,
+        };
         let factor = self.constant(&format!("{output}_all_by_kept"), &floats(dtype, &[], &[factor as f32])?);
         Some(plain("Mul", &[&raw, &factor], &output))
     }
 
-    pub(super) fn constant(&mut self, name: &str, tensor: &Tensor) -> String {
-        self.added.initializer.push(tensor.to_proto(name));
-        if self.listed {
-            let shape: Vec<_> = tensor.shape.iter().map(|size| (*size).into()).collect();
-            self.added.input.push(crate::onnx::builder::value_info(name, tensor.dtype, &shape));
-        }
-        name.to_owned()
+    /// How many elements of axes of a node's first input stay; `None` where sizes are open.
+    pub(super) fn count(&self, index: NodeIndex, mut axes: impl Iterator<Item = usize>) -> Option<usize> {
+        let layout = self.tailor.input_layout(index, 0)?;
+        axes.try_fold(1, |count, axis| Some(count * Kept::of(self.tailor, layout.get(axis)?)?.count()?))
     }
-}
 
-/// Numbers in a floating type; `None` for other types, whose values are never masked.
-pub(super) fn floats(dtype: DataType, shape: &[usize], values: &[f32]) -> Option<Tensor> {
-    Tensor { dtype, shape: Vec::new(), data: bytes::Bytes::new() }.with_f32(shape, values).ok()
-}
-
-pub(super) fn plain(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        name: Some(format!("{op_type}_{output}")),
-        op_type: Some(op_type.to_owned()),
-        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
+    /// Makes a sum of a mean over the same axes, which sums take as an input from an earlier operator set on.
+    pub(super) fn into_sum(&mut self, node: &mut NodeProto) {
+        node.op_type = Some("ReduceSum".to_owned());
+        if self.opset >= OPSET_OF_AXES_OF_SUMS
+            && let Some(axes) = node.ints("axes").map(<[i64]>::to_vec)
+        {
+            node.attribute.retain(|attribute| attribute.name() != "axes");
+            let name = format!("{}_axes", node.output[0]);
+            node.input.push(self.constant(&name, &Tensor::from_i64(&[axes.len()], &axes)));
+        }
     }
 }

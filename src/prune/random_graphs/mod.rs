@@ -23,6 +23,7 @@ mod quantized;
 mod rows;
 mod sequences;
 mod shapes;
+mod touchy;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -63,23 +64,25 @@ fn case(seed: u64) -> (Model, PruneSpec) {
     (model, request.parse().unwrap())
 }
 
-/// What became of a case. Where numbers are rounded, a sum in another order can tip one of them over: a certificate that fails
-/// for that does not fail on other inputs.
+/// What became of a case. Where numbers are rounded, compared or divided by a deviation near zero, a sum in another order can
+/// tip one of them over: a certificate that fails for that passes on other inputs, or the model shows it ([`touchy`]); one that
+/// fails for a wrong cut does neither.
 fn outcome(model: &Model, spec: &PruneSpec) -> Outcome {
     let failed = match once(model, spec) {
-        Outcome::Wrong(failed) if failed.starts_with("certificate_failed") && outcomes::rounds(model) => failed,
+        Outcome::Wrong(failed) if failed.starts_with("certificate_failed") => failed,
         outcome => return outcome,
     };
-    let other = PruneSpec { seed: spec.seed.wrapping_add(1 << 32), ..spec.clone() };
-    match once(model, &other) {
-        Outcome::Wrong(_) => Outcome::Wrong(failed),
-        _ => Outcome::Tipped,
-    }
+    let passes = |other: u64| {
+        let spec = PruneSpec { seed: spec.seed.wrapping_add(other << 32), ..spec.clone() };
+        !matches!(once(model, &spec), Outcome::Wrong(_))
+    };
+    if (1..4).any(passes) || touchy::is_touchy(model, spec) { Outcome::Tipped } else { Outcome::Wrong(failed) }
 }
 
 fn once(model: &Model, spec: &PruneSpec) -> Outcome {
     match prune(model, spec, None, 1, &|_| {}) {
         Ok(pruned) => Outcome::Certified(pruned.report.frozen),
+        Err(PruneError::Certify(CertifyError::Original(_))) => Outcome::Unrunnable,
         // Nothing of the input reaches the outputs.
         Err(PruneError::Certify(CertifyError::Inputs(_))) => Outcome::Refused { stays: Vec::new(), nothing_goes: true },
         Err(error) => {
@@ -124,5 +127,6 @@ fn random_graphs_are_cut_with_a_certificate_or_refused_with_a_reason() {
     eprintln!("{outcomes}");
     assert!(outcomes.wrong.is_empty(), "{} went wrong:\n{}", outcomes.wrong.len(), outcomes.wrong.join("\n"));
     assert!(outcomes.tipped * 100 <= outcomes.certified, "too many were tipped over by rounding");
+    assert!(outcomes.unrunnable * 100 <= outcomes.certified, "too many do not run as they are");
     assert!(outcomes.certified > 3 * outcomes.refused, "too many were refused");
 }

@@ -25,28 +25,6 @@ fn note(node: &NodeProto, found: &mut BTreeSet<(String, String)>) {
     node.subgraphs().for_each(|body| visit(body, found));
 }
 
-/// Whether numbers of a model are rounded or chosen by comparing them.
-pub fn rounds(model: &Model) -> bool {
-    const ROUNDING: [&str; 15] = [
-        "ArgMax",
-        "ArgMin",
-        "Cast",
-        "Ceil",
-        "DynamicQuantizeLinear",
-        "Equal",
-        "Floor",
-        "Greater",
-        "GreaterOrEqual",
-        "Hardmax",
-        "Less",
-        "LessOrEqual",
-        "QuantizeLinear",
-        "Round",
-        "Sign",
-    ];
-    operators(model).iter().any(|(_, name)| ROUNDING.contains(&name.as_str()))
-}
-
 /// The end of one case.
 #[derive(Debug)]
 pub enum Outcome {
@@ -58,6 +36,8 @@ pub enum Outcome {
     },
     /// The certificate failed where a number was rounded the other way; on other inputs it did not.
     Tipped,
+    /// ONNX Runtime does not run the model as it was drawn, which pruning says.
+    Unrunnable,
     Wrong(String),
 }
 
@@ -81,6 +61,7 @@ pub struct Outcomes {
     /// Of the refused: those in which an operator keeps something, not only the model's inputs and outputs.
     by_operators: usize,
     pub tipped: usize,
+    pub unrunnable: usize,
     pub wrong: Vec<String>,
     rows: BTreeMap<String, Row>,
     /// In how many cases something stays for a reason, certified and refused.
@@ -96,6 +77,10 @@ impl Outcomes {
             }
             Outcome::Tipped => {
                 self.tipped += 1;
+                return;
+            }
+            Outcome::Unrunnable => {
+                self.unrunnable += 1;
                 return;
             }
             Outcome::Certified(stays) => (stays, false),
@@ -147,13 +132,14 @@ impl fmt::Display for Outcomes {
         let all = self.certified + self.refused;
         writeln!(
             f,
-            "{} certified, {} refused ({:.1} %): of {} nothing can go, in {} operators keep something; {} tipped over by rounding, {} wrong",
+            "{} certified, {} refused ({:.1} %): of {} nothing can go, in {} operators keep something; {} tipped over by rounding, {} do not run as they are, {} wrong",
             self.certified,
             self.refused,
             share(self.refused, all),
             self.nothing_goes,
             self.by_operators,
             self.tipped,
+            self.unrunnable,
             self.wrong.len()
         )?;
         writeln!(

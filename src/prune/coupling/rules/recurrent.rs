@@ -9,7 +9,8 @@ pub const RULES: &[(&str, Rule)] = &[("GRU", recurrent), ("LSTM", recurrent), ("
 
 /// `x [s, n, i]`, `w [d, gates · h, i]`, `r [d, gates · h, h]`, `b [d, 2 · gates · h]`, states `[d, n, h]`, peepholes
 /// `[d, 3 · h]`; `y [s, d, n, h]`, last states `[d, n, h]`. With `layout` 1 the batch comes first. One hidden unit has its
-/// row in every gate, its column in `r`, and goes in both directions, for `hidden_size` counts for both.
+/// row in every gate, its column in `r`, and goes in both directions, for `hidden_size` counts for both. A step of the
+/// sequence cannot go: the state would go on without it, not with nothing in its place.
 fn recurrent(site: &mut Site<'_, '_>) -> Ruling {
     let (x, w, r) = (site.input(0)?, site.input(1)?, site.input(2)?);
     if x.len() != 3 || w.len() != 3 || r.len() != 3 {
@@ -26,6 +27,7 @@ fn recurrent(site: &mut Site<'_, '_>) -> Ruling {
     site.same(w[2], x[2]);
     site.same(w[0], r[0]);
     site.freeze(w[0], "each index of this axis is a direction");
+    site.freeze(sequence, "each step of a sequence goes on from the one before");
     stacked(site, w[1], gates, hidden);
     stacked(site, r[1], gates, hidden);
     for (slot, stack) in [(3, 2 * gates), (7, 3)] {
