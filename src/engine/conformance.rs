@@ -8,7 +8,7 @@ use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 
 /// Runs a check on tract and, where its library is at hand, on ONNX Runtime.
-fn on_every_engine(check: impl Fn(&dyn Engine)) {
+fn on_every_engine(mut check: impl FnMut(&dyn Engine)) {
     check(&tract());
     match onnx_runtime() {
         Ok(runtime) => check(runtime),
@@ -154,6 +154,40 @@ fn an_unknown_operator_is_refused_by_name() {
         let error = run(engine, &model, &[("x", &Tensor::from_f32(&[1], &[0.0]))]).unwrap_err();
         assert!(error.to_string().contains("Frobnicate"), "{}: {error}", engine.name());
     });
+}
+
+/// They say neither epsilon nor that the bias counts, and the variances are small.
+#[test]
+fn normalised_sums_are_the_same_on_every_engine() {
+    let rows =
+        |scale: f32| Tensor::from_f32(&[1, 2, 4], &[0.3, -1.0, 0.5, 0.1, 0.2, 0.7, -0.4, 0.9].map(|x| x * scale));
+    let parameter = |values: [f32; 4]| Tensor::from_f32(&[4], &values);
+    let model = |op_type: &str, has_shift: bool| {
+        let mut b = GraphBuilder::new("sums");
+        b.import("com.microsoft", 1);
+        let [x, skip] = ["x", "skip"].map(|name| b.input(name, DataType::Float, &[1.into(), 2.into(), 4.into()]));
+        let scale = b.initializer("scale", &parameter([0.5, 1.0, 1.5, 2.0]));
+        let shift = b.initializer("shift", &parameter([0.1, 0.2, -0.1, 0.0]));
+        let bias = b.initializer("bias", &parameter([1e-3, -2e-3, 3e-3, 0.0]));
+        let inputs: Vec<&str> =
+            if has_shift { vec![&x, &skip, &scale, &shift, &bias] } else { vec![&x, &skip, &scale, &bias] };
+        b.raw_node("com.microsoft", op_type, &inputs, &[], &["y".to_owned()]);
+        b.output("y", DataType::Float, &[1.into(), 2.into(), 4.into()]);
+        b.build(17)
+    };
+    for (op_type, has_shift) in [("SkipLayerNormalization", true), ("SkipSimplifiedLayerNormalization", false)] {
+        let model = model(op_type, has_shift);
+        let mut all: Vec<Vec<f32>> = Vec::new();
+        on_every_engine(|engine| {
+            let outputs = run(engine, &model, &[("x", &rows(1e-3)), ("skip", &rows(-5e-4))]).unwrap();
+            all.push(floats(&outputs[0]));
+        });
+        for other in &all[1..] {
+            for (a, b) in all[0].iter().zip(other) {
+                assert!((a - b).abs() < 1e-3, "{op_type}: {all:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod allocated;
 mod analyzed;
+mod architectures;
 mod bodies;
 mod channels;
 mod channels_last;

@@ -106,3 +106,63 @@ fn logarithms_of_sums_and_products_leave_out_what_is_removed() {
         assert_eq!(shape(&pruned, "a")[0], 4, "{op_type}");
     }
 }
+
+#[test]
+fn group_normalisation_of_planes_of_an_open_size_is_cut() {
+    let mut net = Net::new();
+    let x = net.b.input("x", DataType::Float, &["n".into(), 3.into(), "h".into(), "w".into()]);
+    let y = net.conv("a", &x, 3, 8);
+    let (ones, zeros) = (net.positive("ones", &[1]), net.weight("zeros", &[1]));
+    let one_group = net.numbers(&[0, 1, -1]);
+    let flat = net.node("Reshape", &[&y, &one_group], &[]);
+    let normal = net.node("InstanceNormalization", &[&flat, &ones, &zeros], &[]);
+    let size = net.node("Shape", &[&y], &[]);
+    let normal = net.node("Reshape", &[&normal, &size], &[]);
+    let y = net.conv("b", &normal, 8, 2);
+    let y = net.node("GlobalAveragePool", &[&y], &[]);
+    let y = net.node("Flatten", &[&y], &[]);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    assert_eq!(shape(&pruned, "a")[0], 4);
+}
+
+#[test]
+fn a_logarithm_along_another_axis_than_the_channels_is_no_infinity_at_those_that_go() {
+    let mut net = Net::new();
+    let x = net.b.input("x", DataType::Float, &["n".into(), 3.into(), "h".into(), "w".into()]);
+    let y = net.conv("a", &x, 3, 8);
+    let y = net.node("Sigmoid", &[&y], &[]);
+    let y = net.node("ReduceLogSum", &[&y], &[("axes", ints(&[3]))]);
+    let y = net.node("Flatten", &[&y], &[]);
+    let w = net.weight("b", &[48, 2]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let mut model = net.finish(&y, &[2]);
+    let example = |text: &str| PruneRequest {
+        target: Some(Target::ChannelsRemoved(0.5)),
+        round_to: Some(1),
+        example_shapes: [("x".to_owned(), vec![2, 3, 6, 6])].into(),
+        ..serde_json::from_str(text).unwrap()
+    };
+    // Without this the runtime cannot know that the rows fit.
+    model.graph_proto_mut().value_info.clear();
+    let pruned = prune(&model, &example("{}").parse().unwrap(), None, 1, &|_| {}).unwrap();
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[0]), (4, 24));
+}
+
+#[test]
+fn a_deviation_of_one_channel_that_stays_is_zero_to_the_last_bit() {
+    let mut net = Net::new();
+    let x = net.input(&[5, 4]);
+    let w = net.weight("a", &[4, 3]);
+    let y = net.node("MatMul", &[&x, &w], &[]);
+    let mean = net.node("ReduceMean", &[&y], &[("axes", ints(&[-1]))]);
+    let distance = net.node("Sub", &[&y, &mean], &[]);
+    let tiny = net.b.constant(&Tensor::from_f32(&[], &[1e-8]));
+    let y = net.node("Div", &[&distance, &tiny], &[]);
+    let (scale, shift) = (net.positive("scale", &[3]), net.weight("shift", &[3]));
+    let y = net.node("LayerNormalization", &[&y, &scale, &shift], &[("epsilon", Attribute::Float(1e-12))]);
+    let w = net.weight("b", &[3, 2]);
+    let y = net.node("MatMul", &[&y, &w], &[]);
+    let spec = PruneSpec { target: Target::ChannelsRemoved(0.67), ..half() };
+    let pruned = prune(&net.finish(&y, &[5, 2]), &spec, None, 1, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(shape(&pruned, "a")[1], 1);
+}

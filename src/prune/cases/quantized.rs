@@ -147,3 +147,24 @@ fn quantized_products_are_cut_on_both_sides() {
     assert_eq!(shape(&pruned, "w.scale"), [columns]);
     assert_eq!(shape(&pruned, "b")[1], 2 * columns);
 }
+
+/// ONNX Runtime's optimizer takes the `Clip` into the quantization behind it, where no mask stands between them.
+#[test]
+fn quantized_models_are_compared_without_the_fusions_of_the_runtime() {
+    let mut net = Net::new();
+    let x = net.input(&[40]);
+    let scale = net.b.constant(&Tensor::from_f32(&[], &[0.05]));
+    let zero = net.b.constant(&bytes(DataType::Uint8, &[], &[120]));
+    let quantized = |net: &mut Net, y: &str| net.node("QuantizeLinear", &[y, &scale, &zero], &[]);
+    let y = quantized(&mut net, &x);
+    let y = net.node("DequantizeLinear", &[&y, &scale, &zero], &[]);
+    let y = net.dense("a", &y, 40, 64);
+    let (low, high) = (Tensor::from_f32(&[], &[0.0]), Tensor::from_f32(&[], &[6.0]));
+    let (low, high) = (net.b.constant(&low), net.b.constant(&high));
+    let y = net.node("Clip", &[&y, &low, &high], &[]);
+    let y = quantized(&mut net, &y);
+    let y = net.node("DequantizeLinear", &[&y, &scale, &zero], &[]);
+    let y = net.dense("b", &y, 64, 2);
+    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (32, 32));
+}

@@ -58,3 +58,25 @@ fn a_hidden_unit_goes_from_every_gate_and_both_directions() {
         }
     }
 }
+
+#[test]
+fn a_step_of_a_sequence_stays() {
+    let mut net = Net::new();
+    let x = net.input(&[4]);
+    let y = net.dense("a", &x, 4, 24);
+    let target = net.numbers(&[-1, 6, 4]);
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let y = net.node("Transpose", &[&y], &[("perm", ints(&[1, 0, 2]))]);
+    let (w, r) = (net.weight("w", &[1, 8, 4]), net.weight("r", &[1, 8, 8]));
+    let y = net.node("RNN", &[&y, &w, &r], &[("hidden_size", Attribute::Int(8))]);
+    let y = net.node("Transpose", &[&y], &[("perm", ints(&[2, 0, 1, 3]))]);
+    let target = net.numbers(&[0, -1]);
+    let y = net.node("Reshape", &[&y, &target], &[]);
+    let y = net.dense("b", &y, 48, 2);
+    let pruned = certified(&net.finish(&y, &[2]));
+    // All six steps stay, each with fewer of its four numbers.
+    let (numbers, hidden) = (shape(&pruned, "w")[2], shape(&pruned, "r")[2]);
+    assert!(numbers < 4 && hidden < 8, "{numbers} {hidden}");
+    assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (6 * numbers, 6 * hidden));
+    assert!(reason(&pruned, "a", 0).contains("each step of a sequence"), "{}", reason(&pruned, "a", 0));
+}

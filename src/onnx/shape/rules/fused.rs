@@ -50,7 +50,15 @@ fn grouped_query(call: &Call) -> Outputs {
     if call.optional(1).is_none() {
         return Err("its packed query is not followed".into());
     }
-    Ok(vec![Fact::new(call.dtype(0), call.dims(0)?.to_vec())])
+    let y = Fact::new(call.dtype(0), call.dims(0)?.to_vec());
+    // What is handed on, `[n, heads, length, size]`, is as long as the keys where none came in.
+    let heads = call.node.int("kv_num_heads").filter(|heads| *heads > 0).map(Dim::known);
+    let ([batch, length, hidden], Some(heads), None) = (call.dims(1)?, heads, call.optional(3)) else {
+        return Ok(vec![y]);
+    };
+    let size = hidden.floor_div(&heads);
+    let present = Fact::new(call.dtype(0), vec![batch.clone(), heads, length.clone(), size]);
+    Ok(vec![y, present.clone(), present])
 }
 
 fn rotary(call: &Call) -> Outputs {

@@ -18,6 +18,8 @@ pub const FUSED: &[(&str, Rule)] = &[
     ("RotaryEmbedding", rotary),
 ];
 
+const CACHE: &str = "it keeps keys and values from run to run";
+const LENGTH: &str = "attention runs over the tokens";
 const POSITION: &str = "the number of positions within a head sets the scale of attention";
 
 /// Heads of keys and values, and how many query heads share each.
@@ -72,7 +74,7 @@ fn heads_in(site: &Site<'_, '_>, attribute: &str) -> Result<i64, Refusal> {
 /// Past keys and values, and what is handed on of them, have the heads as well; caches are no part of pruning.
 fn without_cache(site: &Site<'_, '_>, slots: &[usize]) -> Ruling {
     if site.further_outputs(1) || slots.iter().any(|slot| site.has_input(*slot)) {
-        return Err("it keeps keys and values from run to run".into());
+        return Err(CACHE.into());
     }
     Ok(())
 }
@@ -94,10 +96,12 @@ fn mask(site: &mut Site<'_, '_>, slot: usize, heads: &Heads) -> Ruling {
 fn standard(site: &mut Site<'_, '_>) -> Ruling {
     without_cache(site, &[4, 5])?;
     let (q, k, v, y) = (site.input(0)?, site.input(1)?, site.input(2)?, site.output(0)?);
-    if [&k, &v, &y].iter().any(|axes| axes.len() != q.len()) {
-        return Err("the ranks of query, key and value differ".into());
+    if q.len() < 3 || [&k, &v, &y].iter().any(|axes| axes.len() != q.len()) {
+        return Err("its query, key and value have too few axes, or not as many as each other".into());
     }
     site.same(q[0], y[0]);
+    let length = q.len() - 2;
+    site.freeze_all(&[q[length], k[length], v[length]], LENGTH);
     let heads = match q.len() {
         3 => {
             let (queries, keys) = (heads_in(site, "q_num_heads")?, heads_in(site, "kv_num_heads")?);
@@ -143,6 +147,7 @@ fn packed(site: &mut Site<'_, '_>) -> Ruling {
     let heads = Heads::new(site, count, count)?;
     let position = position(site, y[2], count)?;
     site.all_same(&x[..2], &y[..2]);
+    site.freeze(x[1], LENGTH);
     site.same(x[2], w[0]);
     heads.queries(site, y[2], Some(position));
     let parts = site.part(Dim::known(3));
@@ -167,6 +172,7 @@ fn multi_head(site: &mut Site<'_, '_>) -> Ruling {
     let heads = Heads::new(site, count, count)?;
     let (of_key, of_value) = (position(site, k[2], count)?, position(site, v[2], count)?);
     site.all_same(&q[..2], &y[..2]);
+    site.freeze_all(&[q[1], k[1], v[1]], LENGTH);
     heads.queries(site, q[2], Some(of_key));
     heads.keys(site, k[2], Some(of_key));
     heads.keys(site, v[2], Some(of_value));
@@ -175,18 +181,29 @@ fn multi_head(site: &mut Site<'_, '_>) -> Ruling {
     mask(site, 5, &heads)
 }
 
-/// The same with fewer heads of keys and values than of queries.
+/// The same with fewer heads of keys and values than of queries. What it hands on of those has their heads.
 fn grouped_query(site: &mut Site<'_, '_>) -> Ruling {
-    without_cache(site, &[3, 4])?;
+    if site.has_input(3) || site.has_input(4) {
+        return Err(CACHE.into());
+    }
     let (q, k, v, y) = (site.input(0)?, site.input(1)?, site.input(2)?, site.output(0)?);
     let (queries, keys) = (heads_in(site, "num_heads")?, heads_in(site, "kv_num_heads")?);
     let heads = Heads::new(site, queries, keys)?;
     let position = position(site, k[2], keys)?;
     site.all_same(&q[..2], &y[..2]);
+    site.freeze_all(&[q[1], k[1], v[1]], LENGTH);
     heads.queries(site, q[2], Some(position));
     heads.keys(site, k[2], Some(position));
     heads.keys(site, v[2], Some(position));
     heads.queries(site, y[2], Some(position));
+    for slot in [1, 2] {
+        if site.node().output.get(slot).is_some_and(|name| !name.is_empty()) {
+            let kept = site.output(slot)?;
+            let [_, of_heads, _, of_position] = kept[..] else { return Err(CACHE.into()) };
+            heads.keys(site, of_heads, None);
+            site.same(of_position, position);
+        }
+    }
     site.counted_by("kv_num_heads", heads.shared);
     heads.counted_by(site, "num_heads");
     Ok(())
