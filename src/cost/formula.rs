@@ -68,7 +68,10 @@ pub fn formula(node: &NodeProto, rank: &dyn Fn(&str) -> Option<usize>) -> Result
             return Err(format!("the multiply-accumulates of {} are not counted", node.label()));
         }
         "If" | "Loop" | "Scan" if plain && node.subgraphs().any(|graph| graph.node.iter().any(multiplies)) => {
-            return Err(format!("how often the body of {} runs is not known", node.label()));
+            return Err(format!(
+                "the graphs inside of {} are not counted, for shapes in them are not known",
+                node.label()
+            ));
         }
         _ => return Ok(None),
     };

@@ -7,6 +7,7 @@ pub mod inputs;
 mod latency;
 mod parameters;
 mod size;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,20 +16,15 @@ pub use host::{Host, Quiet, processor};
 pub use latency::LatencyTable;
 pub use parameters::{Parameters, is_parameter, nonzero, parameter_count, parameters};
 pub use size::size;
+pub use turns::turns;
 
+use crate::onnx::bodies::{self, Nesting, Quantity};
 use crate::onnx::graph::NodeIndex;
 use crate::onnx::model::Model;
 use crate::onnx::shape::{Dim, Inferred, Symbol};
 
 /// Sizes of the inputs by name, as a user gives them for axes that the model leaves open.
 pub type ExampleShapes = BTreeMap<String, Vec<u64>>;
-
-/// Multiply-accumulates of one node for batch 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeMacs {
-    pub node: NodeIndex,
-    pub macs: u64,
-}
 
 /// Numbers for the open axes of a model: 1 for the batch, the given example for the others.
 #[derive(Clone, Debug, Default)]
@@ -74,28 +70,52 @@ impl OpenSizes {
     }
 }
 
-/// Multiply-accumulates for batch 1, the open axes other than the batch as in `examples`.
+/// Multiply-accumulates for batch 1, the open axes other than the batch as in `examples`. Of the branches of an If the dearer
+/// one counts, the body of a Loop or Scan as often as it runs.
 ///
 /// Errors: why they cannot be counted, in a sentence.
 pub fn macs(model: &Model, examples: &ExampleShapes) -> Result<u64, String> {
+    let laid_out = bodies::lay_out(model);
+    let model = laid_out.as_ref().map_or(model, |laid_out| &laid_out.model);
     let inferred = crate::onnx::shape::infer(model);
-    let nodes = macs_by_node(model, &inferred, examples)?;
-    nodes
-        .iter()
-        .try_fold(0_u64, |total, node| total.checked_add(node.macs))
-        .ok_or_else(|| "they are more than can be counted".into())
-}
-
-/// The same, node by node; nodes that cost nothing are left out.
-pub fn macs_by_node(model: &Model, inferred: &Inferred, examples: &ExampleShapes) -> Result<Vec<NodeMacs>, String> {
-    let open = OpenSizes::new(model, inferred, examples);
+    let open = OpenSizes::new(model, &inferred, examples);
     let mut found = Vec::new();
     for index in 0..model.graph_proto().node.len() {
-        if let Some(macs) = macs_of_node(model, inferred, &open, index)? {
-            found.push(NodeMacs { node: index, macs });
+        if let Some(macs) = macs_of_node(model, &inferred, &open, index)? {
+            found.push((index, Macs(Some(macs))));
         }
     }
-    Ok(found)
+    let graph = model.graph();
+    let nesting = Nesting::new(graph.proto);
+    let total = nesting.total(found.into_iter(), |value| turns(&graph, &inferred, &open, value))?;
+    total.0.ok_or_else(|| "they are more than can be counted".into())
+}
+
+/// A number of multiply-accumulates; `None` is more than can be counted.
+struct Macs(Option<u64>);
+
+impl Default for Macs {
+    fn default() -> Self {
+        Self(Some(0))
+    }
+}
+
+impl Quantity for Macs {
+    fn add(&mut self, other: Self) {
+        self.0 = self.0.zip(other.0).and_then(|(a, b)| a.checked_add(b));
+    }
+
+    fn times(self, turns: u64) -> Self {
+        Self(self.0.and_then(|macs| macs.checked_mul(turns)))
+    }
+
+    fn larger(self, other: Self) -> Self {
+        Self(self.0.zip(other.0).map(|(a, b)| a.max(b)))
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.0 == Some(0)
+    }
 }
 
 /// Those of one node; `None` where it costs nothing.

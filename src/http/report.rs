@@ -11,6 +11,7 @@ use super::extract::{Id, Tenant};
 use super::problem::{Problem, ProblemCode};
 use super::responses::{PlanProblems, ReportProblems};
 use super::state::AppState;
+use crate::prune::Plan;
 use crate::spec::report::Report;
 use crate::spec::report_markdown;
 use crate::store::job;
@@ -54,11 +55,12 @@ pub async fn get_job_report(
 
 /// Read a job's plan
 ///
-/// What a structured cut removes: the indices of each initializer and axis.
+/// What a structured cut removes: the indices of each initializer and axis, and the numbers that change with it. Names and
+/// positions are those of the uploaded file, so that the cut can be checked or done again.
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/plan", tag = "jobs", params(("id" = Uuid, Path, description = "Id of the job")),
     responses(
-        (status = 200, description = "The plan", body = Object, content_type = "application/json"),
+        (status = 200, description = "The plan", body = Plan, content_type = "application/json"),
         PlanProblems,
     ),
 )]

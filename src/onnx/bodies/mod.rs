@@ -15,11 +15,13 @@
 
 mod fold;
 mod lay_out;
+mod nesting;
 mod place;
 mod writer;
 
 pub use fold::{Folded, fold, folded};
 pub use lay_out::lay_out;
+pub use nesting::{Nesting, Quantity};
 pub use place::{LaidOut, Place, Step};
 
 use super::proto::{NodeProto, StringStringEntryProto};

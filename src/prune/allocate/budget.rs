@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Figure, Selection, Unfigured};
 use crate::cost::{self, OpenSizes};
+use crate::onnx::bodies::{Nesting, Quantity};
 use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::shape::Inferred;
@@ -32,6 +33,8 @@ pub struct Budget {
     products: Vec<Product>,
     /// Constants whose uses may be cut apart: uses that lose the same indices share one.
     shared: Vec<Vec<Use>>,
+    /// Branches of which the larger counts.
+    branches: Vec<[Budget; 2]>,
 }
 
 /// One way in which a constant is used: its axes there, and how large it is. Without axes it is needed whole.
@@ -71,7 +74,12 @@ impl Budget {
             }
             copies.into_iter().map(|(_, size)| size)
         });
-        shared.fold(self.fixed.saturating_add(alone), u64::saturating_add)
+        let larger = |branches: &[Self; 2]| {
+            let [one, other] = branches.each_ref().map(|branch| branch.count(coupling, selection));
+            one.max(other)
+        };
+        let sums = shared.chain(self.branches.iter().map(larger));
+        sums.fold(self.fixed.saturating_add(alone), u64::saturating_add)
     }
 
     /// How much less of the figure there is without a unit of each group alone, by group.
@@ -86,7 +94,7 @@ impl Budget {
         coupling.groups.iter().map(|group| without(group.units.start)).collect()
     }
 
-    fn add(&mut self, product: Product) {
+    fn add_product(&mut self, product: Product) {
         if product.leaves.is_empty() {
             self.fixed = self.fixed.saturating_add(product.constant);
         } else {
@@ -94,23 +102,27 @@ impl Budget {
         }
     }
 
-    /// Multiply-accumulates for batch 1.
+    /// Multiply-accumulates for batch 1, counted as [`cost::macs`] does; a body of which it is not known how often it runs counts
+    /// once.
     ///
     /// Errors: why they cannot be counted.
     pub fn macs(graph: &Graph<'_>, inferred: &Inferred, coupling: &Coupling, open: &OpenSizes) -> Result<Self, String> {
         let operands = Operands::new(coupling);
-        let mut budget = Self::default();
+        let mut found = Vec::new();
         for (index, node) in graph.proto.node.iter().enumerate() {
             let Some(formula) = cost::formula(node, &|name| inferred.rank(name))? else { continue };
+            let mut budget = Self::default();
             for extents in &formula.products {
                 let mut product = Product { constant: 1, leaves: Vec::new() };
                 for extent in extents {
                     multiply(&mut product, operands.axis(index, node, *extent)?, coupling, open)?;
                 }
-                budget.add(product);
+                budget.add_product(product);
             }
+            found.push((index, budget));
         }
-        Ok(budget)
+        Nesting::new(graph.proto)
+            .total(found.into_iter(), |value| Ok(cost::turns(graph, inferred, open, value).unwrap_or(1)))
     }
 
     /// Parameters. `all` is their number in the model as it stands; what no node of the main graph uses stays.
@@ -155,11 +167,41 @@ impl Budget {
                 uses.push(Use { axes: Vec::new(), size: Product { constant: size, leaves: Vec::new() } });
             }
             match uses.as_slice() {
-                [one] => budget.add(one.size.clone()),
+                [one] => budget.add_product(one.size.clone()),
                 _ => budget.shared.push(uses),
             }
         }
         budget
+    }
+}
+
+impl Quantity for Budget {
+    fn add(&mut self, other: Self) {
+        self.fixed = self.fixed.saturating_add(other.fixed);
+        self.products.extend(other.products);
+        self.shared.extend(other.shared);
+        self.branches.extend(other.branches);
+    }
+
+    fn times(mut self, turns: u64) -> Self {
+        self.fixed = self.fixed.saturating_mul(turns);
+        let sizes = self.shared.iter_mut().flatten().map(|one| &mut one.size);
+        for product in self.products.iter_mut().chain(sizes) {
+            product.constant = product.constant.saturating_mul(turns);
+        }
+        self.branches = self.branches.into_iter().map(|branches| branches.map(|branch| branch.times(turns))).collect();
+        self
+    }
+
+    fn larger(self, other: Self) -> Self {
+        if self.is_nothing() {
+            return other;
+        }
+        Self { branches: vec![[self, other]], ..Self::default() }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.fixed == 0 && self.products.is_empty() && self.shared.is_empty() && self.branches.is_empty()
     }
 }
 

@@ -445,3 +445,45 @@ fn names_of_bodies_are_those_of_the_original_again() {
         assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn the_dearer_branch_and_every_turn_are_counted() {
+    let macs = |model: &Model| crate::cost::macs(model, &crate::cost::ExampleShapes::new());
+    // 4 × 8 before and 8 × 2 behind; 8 × 6 and 6 × 8 in each branch, 8 × 8 a turn.
+    assert_eq!(macs(&branches()), Ok(32 + 96 + 16));
+    assert_eq!(macs(&turns()), Ok(32 + 3 * 64 + 16));
+    assert_eq!(macs(&nested()), Ok(32 + 2 * 96 + 16));
+    for free in ["then_branch", "else_branch"] {
+        let mut model = branches();
+        let node = model.graph_proto_mut().node.iter_mut().find(|node| node.is("If")).unwrap();
+        let body = node.attribute.iter_mut().find(|attribute| attribute.name() == free).unwrap().g.as_mut().unwrap();
+        let y = body.node[0].input[0].clone();
+        body.node = vec![op("Identity", &[&y], "out")];
+        assert_eq!(macs(&model), Ok(32 + 96 + 16), "{free}");
+    }
+    let mut open = turns();
+    let node = open.graph_proto().node.iter().find(|node| node.is("Loop"));
+    let count = node.unwrap().input[0].clone();
+    let graph = open.graph_proto_mut();
+    graph.initializer.retain(|tensor| tensor.name() != count);
+    graph.input.push(value_info(&count, DataType::Int64, &[]));
+    let reason = macs(&open).unwrap_err();
+    assert!(reason.ends_with("runs is not known: its count is computed, or left out"), "{reason}");
+    let mut ended = turns();
+    let node = ended.graph_proto_mut().node.iter_mut().find(|node| node.is("Loop")).unwrap();
+    let body = node.attribute[0].g.as_mut().unwrap();
+    body.node[0] = op("Not", &["go_on"], "go_on_out");
+    let reason = macs(&ended).unwrap_err();
+    assert!(reason.contains("`turn`") && reason.ends_with("a condition that is computed may end it"), "{reason}");
+}
+
+#[test]
+fn a_share_of_the_multiply_accumulates_is_met_with_every_turn_counted() {
+    let target = Some(Target::MacsKept(0.4));
+    let spec = PruneRequest { target, round_to: Some(1), ..PruneRequest::default() }.parse().unwrap();
+    for model in [branches(), turns(), nested()] {
+        let report = prune(&model, &spec, None, 1, &|_| {}).unwrap().report;
+        let kept = report.size_after.macs.unwrap() as f64 / report.size_before.macs.unwrap() as f64;
+        assert!(kept <= 0.4 && kept > 0.2, "{kept}");
+    }
+}
