@@ -1,6 +1,9 @@
 //! Evaluation of a CIFAR ResNet-20 on 5,000 decoded images, in images/s: session and dataset opened, every image scored.
 //! `benches/evaluate.py` does the same in Python. Arguments: rounds, threads, batch size.
 
+#[path = "../tests/published/cifar.rs"]
+mod cifar;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -26,12 +29,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let engine = onnx_runtime()?;
-    let preprocess = Preprocess {
-        size: Some([32, 32]),
-        mean: vec![0.485, 0.456, 0.406],
-        std: vec![0.229, 0.224, 0.225],
-        ..Preprocess::default()
-    };
+    let preprocess: Preprocess = cifar::preprocess();
     let spec = EvaluateSpec { latency: None, batch_size, ..EvaluateSpec::default() };
     for data in ["data/cifar10_jpeg_test5k.npz", "data/cifar10-test5k.zip"] {
         for _ in 0..rounds {

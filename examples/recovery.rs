@@ -5,6 +5,9 @@
 //! (moved to the statistics of BatchNormalization); as in `0.5:obs,l2:least_squares,none:both:images,normal`. Accuracies are
 //! those of 2,000 test images that are drawn by a seed. The recipe is one that a user can ask for over HTTP.
 
+#[path = "../tests/published/cifar.rs"]
+mod cifar;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -111,12 +114,7 @@ impl Recipe<'_> {
 }
 
 fn images(folder: &Path, file: &str) -> Result<Dataset> {
-    let preprocess = Preprocess {
-        size: Some([32, 32]),
-        mean: vec![0.485, 0.456, 0.406],
-        std: vec![0.229, 0.224, 0.225],
-        ..Preprocess::default()
-    };
+    let preprocess: Preprocess = cifar::preprocess();
     Ok(Dataset::open(&folder.join("data").join(file), Some(&preprocess), &DatasetLimits::default())?)
 }
 

@@ -256,9 +256,8 @@ impl Run<'_> {
                     .to_owned(),
             );
         }
-        let (removed, groups) = (cut.removed(), cut.groups());
-        let size_before = cost::size(self.model, &self.spec.example_shapes);
-        let coverage_parameters = cut.coverage(run.graph, size_before.parameters);
+        let (removed, groups, parameters) = (cut.removed(), cut.groups(), cost::parameter_count(self.model));
+        let coverage_parameters = cut.coverage(run.graph, parameters);
         let (model, plan) = match laid_out {
             Some(laid_out) => {
                 let folded = bodies::folded(&cut.model);
@@ -268,16 +267,30 @@ impl Run<'_> {
             None => (cut.model, cut.plan),
         };
         let report = PruneReport {
-            method: self.spec.method.name().into(),
-            criterion: self.spec.criterion.as_str().into(),
             removed,
             groups,
-            blocks: Vec::new(),
-            layers: Vec::new(),
             coverage_parameters,
             frozen: cut.coupling.frozen,
-            size_before,
-            size_after: cost::size(&model, &self.spec.example_shapes),
+            latency: cut.latency,
+            notes: cut.notes,
+            ..self.report(&model, certificate)
+        };
+        Ok(Pruned { model, plan: Some(plan), report, findings })
+    }
+
+    /// The report of a method that has made a model of this one, with nothing of what only some methods have.
+    fn report(&self, made: &Model, certificate: Option<Certificate>) -> PruneReport {
+        PruneReport {
+            method: self.spec.method.name().into(),
+            criterion: self.spec.criterion.as_str().into(),
+            size_before: cost::size(self.model, &self.spec.example_shapes),
+            size_after: cost::size(made, &self.spec.example_shapes),
+            removed: 0.0,
+            groups: Vec::new(),
+            blocks: Vec::new(),
+            layers: Vec::new(),
+            frozen: Vec::new(),
+            coverage_parameters: 0.0,
             dry_run: self.spec.dry_run,
             certificate,
             recovery: Vec::new(),
@@ -286,10 +299,9 @@ impl Run<'_> {
             drift: None,
             stored: None,
             output_error: None,
-            latency: cut.latency,
-            notes: cut.notes,
-        };
-        Ok(Pruned { model, plan: Some(plan), report, findings })
+            latency: None,
+            notes: Vec::new(),
+        }
     }
 
     /// The certificate of a model whose function was changed by design, and how far its outputs are from the original's;

@@ -1,8 +1,10 @@
 //! Published and exported models, pruned with their certificates.
 
+#[path = "../../tests/published/cifar.rs"]
+pub mod cifar;
 #[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
 #[path = "../../tests/published/mod.rs"]
-mod published;
+pub mod published;
 
 use std::path::{Path, PathBuf};
 

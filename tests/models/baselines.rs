@@ -11,7 +11,7 @@ use secateur::spec::observer::Unobserved;
 use secateur::spec::preprocess::Preprocess;
 use secateur::spec::report::Measured;
 
-use crate::published;
+use crate::{cifar, published};
 
 /// The networks of `cifar_resnet/` with their accuracy on the decoded test images.
 const RESNETS: [(&str, f64); 6] = [
@@ -27,15 +27,6 @@ const SAMPLES: f64 = 5000.0;
 const ON_PIXELS: f64 = 2.0 / SAMPLES;
 /// Half a point: JPEG decoders differ by a few steps a pixel.
 const ON_JPEGS: f64 = 0.005;
-
-fn imagenet() -> Preprocess {
-    Preprocess {
-        size: Some([32, 32]),
-        mean: vec![0.485, 0.456, 0.406],
-        std: vec![0.229, 0.224, 0.225],
-        ..Preprocess::default()
-    }
-}
 
 fn measured(folder: &Path, model: &str, dataset: &Dataset) -> Option<Measured> {
     let engine = match onnx_runtime() {
@@ -69,14 +60,14 @@ fn accuracies_are_near(dataset: &str, models: &[(&str, f64)], preprocess: &Prepr
 
 #[test]
 fn published_resnets_are_as_good_as_they_were_measured_to_be_on_decoded_images() {
-    accuracies_are_near("data/cifar10_jpeg_test5k.npz", &RESNETS, &imagenet(), ON_PIXELS);
+    accuracies_are_near("data/cifar10_jpeg_test5k.npz", &RESNETS, &cifar::preprocess::<Preprocess>(), ON_PIXELS);
 }
 
 /// One of each kind: exports of the same weights see the same pixels.
 #[test]
 fn published_resnets_are_as_good_within_half_a_point_on_jpeg_files() {
     let several = [RESNETS[0], RESNETS[4]];
-    accuracies_are_near("data/cifar10-test5k.zip", &several, &imagenet(), ON_JPEGS);
+    accuracies_are_near("data/cifar10-test5k.zip", &several, &cifar::preprocess::<Preprocess>(), ON_JPEGS);
 }
 
 /// The accuracies of these models were measured on the first 2,000 images; here all 5,000 are scored.
@@ -90,5 +81,10 @@ fn small_models_of_others_are_about_as_good_as_they_were_on_a_part_of_the_images
     let cifar = "data/cifar10_jpeg_test5k.npz";
     let half = Preprocess { mean: vec![0.5], std: vec![0.5], ..Preprocess::default() };
     accuracies_are_near(cifar, &[("real/Windows-Machine-Learning__ImageClassifier.onnx", 0.639)], &half, 0.015);
-    accuracies_are_near(cifar, &[("real/Marabou__cifar_base_kw_simp.onnx", 0.581)], &imagenet(), 0.015);
+    accuracies_are_near(
+        cifar,
+        &[("real/Marabou__cifar_base_kw_simp.onnx", 0.581)],
+        &cifar::preprocess::<Preprocess>(),
+        0.015,
+    );
 }

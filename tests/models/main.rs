@@ -6,6 +6,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what was measured and what was skipped")]
 
 mod baselines;
+#[path = "../published/cifar.rs"]
+mod cifar;
 mod engines;
 #[path = "../published/mod.rs"]
 mod published;

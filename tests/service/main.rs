@@ -8,6 +8,8 @@
 mod analyze;
 mod attempt;
 mod ci_script;
+#[path = "../published/cifar.rs"]
+mod cifar;
 mod external;
 mod http;
 mod kills;

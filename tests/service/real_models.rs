@@ -14,8 +14,8 @@ use secateur::onnx::tensor::Tensor;
 use secateur::spec::attempt::ModelLimits;
 use serde_json::{Value, json};
 
-use crate::published;
 use crate::support::service::Service;
+use crate::{cifar, published};
 
 /// The networks of `cifar_resnet/` with their accuracy on the decoded test images, from `index.json`.
 const RESNETS: [(&str, f64); 6] = [
@@ -49,7 +49,7 @@ impl RealWorld {
     }
 
     async fn images(&self, file: &str) -> String {
-        let preprocess = json!({"size": [32, 32], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]});
+        let preprocess: Value = cifar::preprocess();
         self.service.upload_dataset(&self.folder.join("data").join(file), file, Some(preprocess)).await
     }
 

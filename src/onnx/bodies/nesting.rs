@@ -41,9 +41,11 @@ pub trait Quantity: Default {
     fn add(&mut self, other: Self);
 
     /// As often as a body runs.
+    #[must_use]
     fn times(self, turns: u64) -> Self;
 
     /// Of two branches the one with more.
+    #[must_use]
     fn larger(self, other: Self) -> Self;
 
     fn is_nothing(&self) -> bool;
@@ -108,7 +110,9 @@ impl<'m> Nesting<'m> {
         for (number, body) in self.bodies.iter().enumerate().rev() {
             let mut sum = std::mem::take(&mut sums[number]);
             // What is inside has a higher number, so that it is complete.
-            std::mem::take(&mut branches[number]).into_values().for_each(|branch| sum.add(branch));
+            for branch in std::mem::take(&mut branches[number]).into_values() {
+                sum.add(branch);
+            }
             if number == 0 {
                 sums[0] = sum;
                 continue;

@@ -96,12 +96,11 @@ impl Writer {
     pub fn lay_out(&mut self, node: &NodeProto, place: NodeIndex, taken: Option<bool>) -> Result<(), Stays> {
         self.place = place;
         let before = (self.nodes.len(), self.initializers.len());
-        let done = match taken {
-            Some(condition) => self.branch(node, condition),
-            None => {
-                let main = Inside { scope: "", graph: 0 };
-                self.node(node, place, node.output.clone(), &Names::default(), main)
-            }
+        let done = if let Some(condition) = taken {
+            self.branch(node, condition)
+        } else {
+            let main = Inside { scope: "", graph: 0 };
+            self.node(node, place, node.output.clone(), &Names::default(), main)
         };
         if done.is_err() {
             self.nodes.truncate(before.0);

@@ -417,27 +417,25 @@ fn the_plan_alone_is_enough_to_do_the_cut_again_on_the_original() {
     }
 }
 
+/// Every name in a graph and in those inside of it.
+fn names_in(graph: &GraphProto) -> Vec<String> {
+    let mut found: Vec<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+    for node in &graph.node {
+        found.extend(node.input.iter().chain(&node.output).cloned());
+        found.extend(node.subgraphs().flat_map(names_in));
+    }
+    found.extend(graph.input.iter().chain(&graph.output).map(|info| info.name().to_owned()));
+    found
+}
+
 #[test]
 fn names_of_bodies_are_those_of_the_original_again() {
-    let names = |graph: &GraphProto| -> Vec<String> {
-        let mut found = Vec::new();
-        fn collect(graph: &GraphProto, found: &mut Vec<String>) {
-            found.extend(graph.initializer.iter().map(|tensor| tensor.name().to_owned()));
-            for node in &graph.node {
-                found.extend(node.input.iter().chain(&node.output).cloned());
-                node.subgraphs().for_each(|body| collect(body, found));
-            }
-            found.extend(graph.input.iter().chain(&graph.output).map(|info| info.name().to_owned()));
-        }
-        collect(graph, &mut found);
-        found
-    };
     for model in [branches(), turns(), nested()] {
         let pruned = certified_on_one(&model);
-        let mut found = names(pruned.model.graph_proto());
+        let mut found = names_in(pruned.model.graph_proto());
         // A weight that the branches cut each in its own way is there twice.
         found.retain(|name| name != "shared_cut1");
-        let mut expected = names(model.graph_proto());
+        let mut expected = names_in(model.graph_proto());
         for names in [&mut found, &mut expected] {
             names.sort_unstable();
             names.dedup();

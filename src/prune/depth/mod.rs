@@ -39,28 +39,15 @@ impl Run<'_> {
         let (count, model) = self.shallowest(&found, &order, super::left_alone(&frozen))?;
         let gone = removed(&found, &order, count);
         let (certificate, output_error) = self.proved(&model)?;
-        let size_before = cost::size(self.model, &self.spec.example_shapes);
+        let report = self.report(&model, certificate);
         let report = PruneReport {
-            method: self.spec.method.name().into(),
             criterion: "change of the stream".into(),
             removed: gone.len() as f64 / found.len().max(1) as f64,
-            groups: Vec::new(),
             blocks: self.reported(&found, &scores, &gone),
-            layers: Vec::new(),
-            coverage_parameters: self.parameters_in(&found) as f64 / size_before.parameters.max(1) as f64,
+            coverage_parameters: self.parameters_in(&found) as f64 / report.size_before.parameters.max(1) as f64,
             frozen,
-            size_before,
-            size_after: cost::size(&model, &self.spec.example_shapes),
-            dry_run: self.spec.dry_run,
-            certificate,
-            recovery: Vec::new(),
-            recovered_certificate: None,
-            synthetic: None,
-            drift: None,
-            stored: None,
             output_error,
-            latency: None,
-            notes: Vec::new(),
+            ..report
         };
         Ok(Pruned { model, plan: None, report, findings: Vec::new() })
     }

@@ -50,35 +50,18 @@ impl Run<'_> {
         }
         let Replaced { model, energies } = replace::replace(self.model, self.graph, &chosen)?;
         let (certificate, output_error) = self.proved(&model)?;
-        let size_before = cost::size(self.model, &self.spec.example_shapes);
-        let size_after = cost::size(&model, &self.spec.example_shapes);
+        let report = self.report(&model, certificate);
         let prunable: usize = layers.iter().map(Layer::parameters).sum();
-        let left = size_before.parameters.saturating_sub(size_after.parameters);
+        let (before, after) = (report.size_before.parameters, report.size_after.parameters);
+        let told = chosen.iter().zip(&energies).map(|((layer, factors), kept)| self.told(layer, *factors, *kept));
         let report = PruneReport {
-            method: self.spec.method.name().into(),
             criterion: "energy".into(),
-            removed: left as f64 / prunable.max(1) as f64,
-            groups: Vec::new(),
-            blocks: Vec::new(),
-            layers: chosen
-                .iter()
-                .zip(&energies)
-                .map(|((layer, factors), kept)| self.told(layer, *factors, *kept))
-                .collect(),
-            coverage_parameters: prunable as f64 / size_before.parameters.max(1) as f64,
+            removed: before.saturating_sub(after) as f64 / prunable.max(1) as f64,
+            layers: told.collect(),
+            coverage_parameters: prunable as f64 / before.max(1) as f64,
             frozen,
-            size_before,
-            size_after,
-            dry_run: self.spec.dry_run,
-            certificate,
-            synthetic: None,
-            drift: None,
-            stored: None,
             output_error,
-            recovery: Vec::new(),
-            recovered_certificate: None,
-            latency: None,
-            notes: Vec::new(),
+            ..report
         };
         Ok(Pruned { model, plan: None, report, findings: Vec::new() })
     }

@@ -1,38 +1,20 @@
 //! Recovery of a published network on real images.
 
-use std::path::{Path, PathBuf};
-
 use super::*;
 use crate::data::Dataset;
 use crate::prune::prune;
+use crate::prune::real_models::{cifar, published};
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::prune::{Criterion, PruneRequest, Target};
 
-/// The folder with real models, where it is at hand.
-#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
-fn data() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not there", folder.display());
-    None
-}
-
 /// Half of the multiply-accumulates of ResNet-56 go, from where it costs least; accuracy on images that nothing was fitted to.
 #[test]
 fn resnet56_at_half_of_its_macs_names_five_images_of_six_rightly_without_a_label() {
-    let Some(data) = data() else { return };
+    let Some(data) = published::folder() else { return };
     let path = data.join("cifar_resnet/cifar10_resnet56_adapted.onnx");
     let model = Model::load(&path, &ModelLimits::default()).unwrap();
-    let preprocess = Preprocess {
-        size: Some([32, 32]),
-        mean: vec![0.485, 0.456, 0.406],
-        std: vec![0.229, 0.224, 0.225],
-        ..Preprocess::default()
-    };
+    let preprocess: Preprocess = cifar::preprocess();
     let open = |name: &str| Dataset::open(&data.join("data").join(name), Some(&preprocess), &DatasetLimits::default());
     let (training, test) = (open("cifar10-train20k.zip").unwrap(), open("cifar10_jpeg_test5k.npz").unwrap());
     let request = PruneRequest {

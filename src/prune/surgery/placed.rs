@@ -6,6 +6,7 @@ use crate::onnx::bodies::{Folded, LaidOut, Step};
 
 impl Plan {
     /// The plan in terms of the original; `folded` has the names of the cut model.
+    #[must_use]
     pub fn placed(self, laid_out: &LaidOut, folded: &Folded) -> Self {
         let slots = |uses: Vec<InputSlot>| uses.into_iter().map(|slot| slot_placed(slot, laid_out)).collect();
         let tensor = |cut: TensorCut| {

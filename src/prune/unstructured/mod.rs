@@ -8,7 +8,6 @@ mod weight;
 
 use bytes::Bytes;
 
-use crate::cost;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
 use crate::spec::prune::{NOfM, Scope, Target};
@@ -68,29 +67,15 @@ impl Run<'_> {
             return Err(AllocateError::Unreachable { target, best: format!("{reached:.4}"), because }.into());
         }
         let (certificate, output_error) = self.proved(&sparse.model)?;
-        let size_before = cost::size(self.model, &self.spec.example_shapes);
         sparse.notes.push(NO_FASTER.into());
+        let report = self.report(&sparse.model, certificate);
         let report = PruneReport {
-            method: self.spec.method.name().into(),
-            criterion: self.spec.criterion.as_str().into(),
             removed: reached,
-            groups: Vec::new(),
-            blocks: Vec::new(),
-            layers: Vec::new(),
-            coverage_parameters: sparse.prunable as f64 / size_before.parameters.max(1) as f64,
+            coverage_parameters: sparse.prunable as f64 / report.size_before.parameters.max(1) as f64,
             frozen: sparse.frozen,
-            size_before,
-            size_after: cost::size(&sparse.model, &self.spec.example_shapes),
-            dry_run: self.spec.dry_run,
-            certificate,
-            recovery: Vec::new(),
-            recovered_certificate: None,
-            synthetic: None,
-            drift: None,
-            stored: None,
             output_error,
-            latency: None,
             notes: sparse.notes,
+            ..report
         };
         Ok(Pruned { model: sparse.model, plan: None, report, findings: Vec::new() })
     }

@@ -1,25 +1,12 @@
 //! Zeros in a published network: which criterion keeps how much, with and without recovery.
 
-use std::path::{Path, PathBuf};
-
 use crate::data::{Calibration, Dataset};
 use crate::onnx::model::Model;
+use crate::prune::real_models::{cifar, published};
 use crate::prune::{drift, prune};
 use crate::spec::attempt::{DatasetLimits, ModelLimits};
 use crate::spec::preprocess::Preprocess;
 use crate::spec::prune::{Criterion, Method, NOfM, PruneRequest, PruneSpec, Rung, Target};
-
-/// The folder with real models, where it is at hand.
-#[expect(clippy::disallowed_methods, reason = "tests are told where the data lies")]
-fn data() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("SECATEUR_DATA").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not there", folder.display());
-    None
-}
 
 /// ResNet-20 with images to calibrate on and images to test on.
 struct World {
@@ -30,14 +17,9 @@ struct World {
 
 impl World {
     fn new(file: &str) -> Option<Self> {
-        let data = data()?;
+        let data = published::folder()?;
         let model = Model::load(&data.join("cifar_resnet").join(file), &ModelLimits::default()).unwrap();
-        let preprocess = Preprocess {
-            size: Some([32, 32]),
-            mean: vec![0.485, 0.456, 0.406],
-            std: vec![0.229, 0.224, 0.225],
-            ..Preprocess::default()
-        };
+        let preprocess: Preprocess = cifar::preprocess();
         let open =
             |name: &str| Dataset::open(&data.join("data").join(name), Some(&preprocess), &DatasetLimits::default());
         let (training, test) = (open("cifar10-train20k.zip").unwrap(), open("cifar10_jpeg_test5k.npz").unwrap());

@@ -24,8 +24,8 @@ const CHOSEN: &str = "its elements are selected by index";
 const WRITTEN: &str = "its elements are written by index";
 const SAMPLED: &str = "places of this axis are sampled";
 
-/// `y[i][j] = data[indices[i][j]][j]` along one axis; the other axes pass where the indices cover them whole. Updates have
-/// the shape of the indices.
+/// `y[i][j] = data[indices[i][j]][j]` along one axis. No axis of the data can be cut, for each element of the indices stands
+/// for one of them. Updates have the shape of the indices.
 fn elements(site: &mut Site<'_, '_>) -> Ruling {
     let (data, indices, y) = (site.input(0)?, site.input(1)?, site.output(0)?);
     let axis = Site::axis(site.node().int("axis").unwrap_or(0), data.len())?;
