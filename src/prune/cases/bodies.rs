@@ -495,8 +495,12 @@ fn a_share_of_the_multiply_accumulates_is_met_with_every_turn_counted() {
         let kept = report.size_after.macs.unwrap() as f64 / report.size_before.macs.unwrap() as f64;
         assert!(kept <= 0.4 && kept > 0.15, "{kept}");
     }
-    // The hidden layer alone would do if the sixty turns counted once.
+    // The hidden layer alone would do if the sixty turns counted once. As it is, all of it goes that may: 7 of 64 channels
+    // are left, so that 60 × 64 + 7 × (4 + 8) + 16 of 60 × 64 + 64 × (4 + 8) + 16 are.
     let request = PruneRequest { target, round_to: Some(1), exclude: vec!["w".into()], ..PruneRequest::default() };
     let error = prune(&turns_behind(64, 60), &request.parse().unwrap(), None, 1, &|_| {}).unwrap_err();
-    assert!(error.to_string().contains("macs_kept 0.4 cannot be reached"), "{error}");
+    assert!(
+        error.to_string().contains("macs_kept 0.4 cannot be reached; the best that is possible is 0.8521"),
+        "{error}"
+    );
 }
