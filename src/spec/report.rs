@@ -411,7 +411,7 @@ pub struct CertificateCheck {
     pub engine: String,
     pub output: String,
     pub batch_size: u64,
-    /// `own` or `random`.
+    /// `own` or `random`; where conditions of branches were set, and loops made to run, how: `own, conditions true`.
     pub weights: String,
     /// Largest |difference| ÷ scale of the output; `None` where the engine declined or nothing was compared but shapes.
     pub error: Option<f64>,

@@ -14,12 +14,14 @@
 //! that has them is refused (`super::check`). Knows nothing of what is done in between.
 
 mod fold;
+mod force;
 mod lay_out;
 mod nesting;
 mod place;
 mod writer;
 
 pub use fold::{Folded, fold, folded};
+pub use force::Ways;
 pub use lay_out::lay_out;
 pub use nesting::{Nesting, Quantity};
 pub use place::{LaidOut, Place, Step};

@@ -118,7 +118,7 @@ fn the_branch_that_is_always_taken_takes_the_place_of_its_node() {
 }
 
 /// A recurrent layer written as a loop: what it carries has hidden units.
-fn turns() -> Model {
+pub(super) fn turns() -> Model {
     turns_behind(0, 3)
 }
 

@@ -13,6 +13,7 @@ mod joined;
 mod left_alone;
 mod low_rank;
 mod mutations;
+mod mutations_inside;
 mod normalised;
 mod places;
 mod quantized;
@@ -20,6 +21,7 @@ mod recurrent;
 mod regrouped;
 mod scored;
 mod timed;
+mod types;
 mod unstructured;
 
 use rand::{RngExt as _, SeedableRng as _};

@@ -22,7 +22,10 @@ fn verdict(change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certif
     verdict_on(&net(), change)
 }
 
-fn verdict_on(model: &Model, change: impl FnOnce(&mut Plan)) -> Result<crate::spec::report::Certificate, String> {
+pub(super) fn verdict_on(
+    model: &Model,
+    change: impl FnOnce(&mut Plan),
+) -> Result<crate::spec::report::Certificate, String> {
     let (graph, inferred, spec) = (model.graph(), crate::onnx::shape::infer(model), half());
     let cut = structured::cut(structured::Cloth {
         model,
@@ -96,7 +99,7 @@ fn a_shape_constant_left_as_it_was_is_seen() {
 }
 
 /// The same number of indices, each one further.
-fn shift(axis: &mut AxisCut) {
+pub(super) fn shift(axis: &mut AxisCut) {
     let size = axis.size as u32;
     axis.removed = axis.removed.iter().map(|index| (index + 1) % size).collect();
     axis.removed.sort_unstable();
@@ -182,7 +185,7 @@ fn a_model_that_pairs_its_samples_is_run_on_even_batches() {
 }
 
 /// The cut of a constant in a plan.
-fn cut_of<'p>(plan: &'p mut Plan, tensor: &str) -> &'p mut crate::prune::surgery::TensorCut {
+pub(super) fn cut_of<'p>(plan: &'p mut Plan, tensor: &str) -> &'p mut crate::prune::surgery::TensorCut {
     plan.tensors.iter_mut().find(|cut| cut.tensor == tensor).unwrap_or_else(|| panic!("`{tensor}` is not cut"))
 }
 

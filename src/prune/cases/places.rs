@@ -2,8 +2,8 @@
 
 use super::*;
 
-#[test]
-fn channels_of_written_and_selected_rows_are_cut() {
+/// Rows of one product, some of them written over by rows of another.
+pub(super) fn scattered() -> Model {
     let mut net = Net::new();
     let x = net.input(&[5, 4]);
     let w = net.weight("w", &[4, 8]);
@@ -18,7 +18,12 @@ fn channels_of_written_and_selected_rows_are_cut() {
     let y = net.node("Transpose", &[&y], &[("perm", ints(&[1, 0, 2]))]);
     let u = net.weight("u", &[8, 2]);
     let y = net.node("MatMul", &[&y, &u], &[]);
-    let pruned = certified_on_one(&net.finish(&y, &[5, 2]));
+    net.finish(&y, &[5, 2])
+}
+
+#[test]
+fn channels_of_written_and_selected_rows_are_cut() {
+    let pruned = certified_on_one(&scattered());
     assert_eq!(shape(&pruned, "w"), [4, 4]);
     assert_eq!(shape(&pruned, "v"), [4, 4]);
     assert_eq!(shape(&pruned, "u"), [4, 2]);

@@ -168,3 +168,60 @@ fn quantized_models_are_compared_without_the_fusions_of_the_runtime() {
     let pruned = certified_on_one(&net.finish(&y, &[2]));
     assert_eq!((shape(&pruned, "a")[0], shape(&pruned, "b")[1]), (32, 32));
 }
+
+/// What a quantizer writes: numbers of 8 bits from end to end.
+pub(super) fn all_quantized() -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let one = net.b.constant(&Tensor::from_f32(&[], &[0.02]));
+    let middle = net.b.initializer("middle", &bytes(DataType::Uint8, &[], &[128]));
+    let mut y = net.node("QuantizeLinear", &[&x, &one, &middle], &[]);
+    for (name, c_in, c_out) in [("a", 3, 8), ("b", 8, 8)] {
+        let w = net.small_integers(name, &[c_out, c_in, 3, 3]);
+        let values: Vec<f32> = (0..c_out).map(|_| net.rng.random_range(0.001..0.003)).collect();
+        let scales = net.b.initializer(&format!("{name}.scale"), &Tensor::from_f32(&[c_out], &values));
+        let zeros = net.b.initializer(&format!("{name}.zero"), &bytes(DataType::Int8, &[c_out], &vec![0; c_out]));
+        let pads = [("pads", ints(&[1, 1, 1, 1]))];
+        y = net.node("QLinearConv", &[&y, &one, &middle, &w, &scales, &zeros, &one, &middle], &pads);
+    }
+    net.b.import("com.microsoft", 1);
+    let attributes = [("channels_last", Attribute::Int(0))];
+    let y = net.fused("QLinearGlobalAveragePool", &[&y, &one, &middle, &one, &middle], &attributes);
+    let flat = net.numbers(&[0, 8]);
+    let y = net.node("Reshape", &[&y, &flat], &[]);
+    let w = net.small_integers("c", &[8, 2]);
+    let scale = net.b.constant(&Tensor::from_f32(&[], &[0.002]));
+    let zero = net.b.constant(&bytes(DataType::Int8, &[], &[0]));
+    let y = net.node("QLinearMatMul", &[&y, &one, &middle, &w, &scale, &zero, &one, &middle], &[]);
+    let y = net.node("DequantizeLinear", &[&y, &one, &middle], &[]);
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn a_model_of_quantized_numbers_from_end_to_end_is_cut_with_a_certificate() {
+    let pruned = certified_on_one(&all_quantized());
+    let (a, b) = (shape(&pruned, "a")[0], shape(&pruned, "b"));
+    assert!(a < 8 && b[0] < 8);
+    assert_eq!((b[1], shape(&pruned, "b.scale"), shape(&pruned, "c")[0]), (a, vec![b[0]], b[0]));
+    // Integers are summed exactly.
+    assert!(proof(&pruned).checks.iter().filter_map(|check| check.error).all(|error| error == 0.0));
+}
+
+/// Removed channels whose weights are nothing show nothing about the cut, but dealt out anew they do.
+#[test]
+fn quantized_weights_of_nothing_are_dealt_out_for_the_proof() {
+    let mut net = Net::new();
+    let x = net.input(&[3, 5, 5]);
+    let mut values = vec![0_u8; 4 * 27];
+    values.extend((0..4 * 27).map(|i| (i * 7 % 120) as u8));
+    let w = net.b.initializer("a", &bytes(DataType::Int8, &[8, 3, 3, 3], &values));
+    let scale = net.b.constant(&Tensor::from_f32(&[], &[0.01]));
+    let w = net.node("DequantizeLinear", &[&w, &scale], &[]);
+    let y = net.node("Conv", &[&x, &w], &[("pads", ints(&[1, 1, 1, 1]))]);
+    let y = net.conv("b", &y, 8, 2);
+    let spec = PruneSpec { criterion: crate::spec::prune::Criterion::L2, ..half() };
+    let pruned = prune(&net.finish(&y, &[2, 5, 5]), &spec, None, 1, &|_| {}).unwrap();
+    let certificate = proof(&pruned);
+    assert!(certificate.passed && certificate.vacuous_on_own_weights);
+    assert_eq!(shape(&pruned, "a"), [4, 3, 3, 3]);
+}

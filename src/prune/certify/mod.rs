@@ -2,7 +2,8 @@
 //!
 //! A structured cut is compared with the original under masks ([`mod@reference`]) on drawn inputs, on every engine, at its
 //! outputs and before what hides differences there ([`tails`]); once with its own weights, and once with random weights in
-//! both graphs ([`scramble`]), so that channels that were dead are proven too. What changes values by design (unstructured
+//! both graphs ([`scramble`]), so that channels that were dead are proven too; and, where there are branches and loops, once for
+//! each way that they can go. What changes values by design (unstructured
 //! zeros, training) is verified ([`verified`]): it loads, runs, gives finite numbers and the same shapes.
 
 mod compare;
@@ -20,6 +21,7 @@ use compare::Difference;
 use crate::cost::ExampleShapes;
 use crate::cost::inputs::Feeds;
 use crate::engine::EngineError;
+use crate::onnx::bodies::Ways;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
@@ -82,21 +84,29 @@ impl Subject<'_> {
     pub fn masked_equivalence(&self, tailor: &Tailor<'_>, plan: &Plan) -> Result<Certificate, CertifyError> {
         let draws = self.draws()?;
         let tails = Tails::new(self.graph, self.inferred, &|value| !tailor.is_cut(value));
+        let masked = |original: &Model| tails.observe(&reference::masked(original, tailor, self.inferred));
         let compare = |original: &Model, candidate: &Model, weights: &str| {
-            let masked = tails.observe(&reference::masked(original, tailor, self.inferred));
-            self.compare(&masked, &tails.observe(candidate), &tails, &draws, weights)
+            self.compare(&masked(original), &tails.observe(candidate), &tails, &draws, weights)
         };
         let Compared { mut checks, reference, proves } = compare(self.original, self.candidate, "own")?;
-        let vacuous = self.masks_change_nothing(&tails, &draws, &reference)?;
+        let vacuous = self.masks_change_nothing(self.original, &tails, &draws, &reference)?;
         let failed = |what| CertifyError::Failed { what };
         let (scrambled, scrambled_cut) =
             scramble::scramble(self.original, self.candidate, plan, self.seed).map_err(failed)?;
         let random = compare(&scrambled, &scrambled_cut, "random")?;
-        if (!proves || vacuous) && !random.proves {
-            let what = "on drawn inputs the model gives no finite numbers that show whether the cut is right";
+        let shows = random.proves && !self.masks_change_nothing(&scrambled, &tails, &draws, &random.reference)?;
+        if (!proves || vacuous) && !shows {
+            let what = "on drawn inputs the model gives no finite numbers that show whether the cut is right: what is removed \
+                        changes no output, neither with its own weights nor with random ones";
             return Err(CertifyError::Inputs(what.into()));
         }
         checks.extend(random.checks);
+        for way in Ways::all(self.original) {
+            let reference = way.set(&masked(self.original));
+            let candidate = way.set(&tails.observe(self.candidate));
+            let weights = format!("own, {}", way.label());
+            checks.extend(self.compare_where_it_runs(&reference, &candidate, &tails, &draws, &weights)?);
+        }
         Ok(Certificate {
             kind: "masked_equivalence".into(),
             passed: true,
@@ -164,6 +174,23 @@ impl Subject<'_> {
         }
     }
 
+    /// A comparison on inputs that are set otherwise than the model computes them: an engine on which the original does not
+    /// run so, for a branch may want other shapes than it is given, has nothing to say.
+    fn compare_where_it_runs(
+        &self,
+        reference: &Model,
+        candidate: &Model,
+        tails: &Tails,
+        draws: &Draws,
+        weights: &str,
+    ) -> Result<Vec<CertificateCheck>, CertifyError> {
+        let [runtime, _] = judges()?;
+        match run(runtime, reference, draws.iter().map(|(_, feeds)| feeds), self.threads) {
+            Ok(_) => Ok(self.compare(reference, candidate, tails, draws, weights)?.checks),
+            Err(error) => Ok(vec![runtime.declined(error.to_string(), weights, draws)]),
+        }
+    }
+
     /// Both models on every draw; the model that does not run, with the reason.
     fn both(
         &self,
@@ -179,9 +206,15 @@ impl Subject<'_> {
     }
 
     /// Whether the masked original gives what the original gives.
-    fn masks_change_nothing(&self, tails: &Tails, draws: &Draws, masked: &Ran) -> Result<bool, CertifyError> {
+    fn masks_change_nothing(
+        &self,
+        original: &Model,
+        tails: &Tails,
+        draws: &Draws,
+        masked: &Ran,
+    ) -> Result<bool, CertifyError> {
         let [runtime, _] = judges()?;
-        let model = tails.observe(self.original);
+        let model = tails.observe(original);
         let original =
             run(runtime, &model, draws.iter().map(|(_, feeds)| feeds), self.threads).map_err(CertifyError::Original)?;
         let mut differences = vec![Difference::default(); masked.names.len()];

@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 
+use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cost::inputs::normal;
+use crate::onnx::dtype::DataType;
 use crate::onnx::graph::Graph;
 use crate::onnx::model::Model;
 use crate::onnx::tensor::Tensor;
@@ -52,8 +54,11 @@ fn constants(graph: &Graph<'_>) -> Vec<String> {
 }
 
 /// Weights that keep the scale of what passes through them; parameters of normalisations stay positive and near 1.
-/// `None` for constants that say how something is done: scalars, and what is no floating-point number.
+/// `None` for constants that say how something is done: scalars, lists of integers, and what is no number.
 fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) -> Option<Tensor> {
+    if matches!(tensor.dtype, DataType::Int8 | DataType::Uint8) && tensor.shape.len() > 1 {
+        return Some(dealt_out(tensor, rng));
+    }
     if !tensor.dtype.is_float() || tensor.len() < 2 {
         return None;
     }
@@ -93,6 +98,16 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
         return None;
     };
     tensor.with_f32(&tensor.shape, &values).ok()
+}
+
+/// Quantized weights in another order, for scales and zero points are made for their range; where all are the same, drawn anew.
+fn dealt_out(tensor: &Tensor, rng: &mut ChaCha8Rng) -> Tensor {
+    let mut data = tensor.data.to_vec();
+    if data.iter().all(|value| *value == data[0]) {
+        data.iter_mut().for_each(|value| *value = rng.random());
+    }
+    data.shuffle(rng);
+    Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), data: data.into() }
 }
 
 /// The elements whose index is kept on every axis, found by walking over all of them: the last axis turns fastest, and

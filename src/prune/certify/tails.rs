@@ -30,6 +30,10 @@ const SATURATING: [&str; 12] = [
     "ThresholdedRelu",
 ];
 
+/// Standard operators that sum products.
+const SUMMING: [&str; 8] =
+    ["Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger", "QLinearConv", "QLinearMatMul"];
+
 /// Operators whose result jumps.
 const JUMPING: [&str; 19] = [
     "ArgMax",
@@ -121,6 +125,16 @@ fn is_one_of(node: &NodeProto, operators: &[&str]) -> bool {
     node.operator_domain().is_empty() && operators.contains(&node.op_type())
 }
 
+/// Whether a node sums products. Sums of quantized numbers are exact, and so is what they are rounded to: two models that
+/// read the same numbers there give the same.
+fn is_sum(node: &NodeProto) -> bool {
+    match node.operator_domain() {
+        "" => SUMMING.contains(&node.op_type()),
+        "com.microsoft" => matches!(node.op_type(), "FusedConv" | "FusedGemm" | "FusedMatMul" | "QGemm"),
+        _ => false,
+    }
+}
+
 /// The nodes between the last sums of products and the outputs, in the order of the graph.
 fn last_nodes(graph: &Graph<'_>) -> Vec<NodeIndex> {
     let mut found = HashSet::new();
@@ -128,7 +142,7 @@ fn last_nodes(graph: &Graph<'_>) -> Vec<NodeIndex> {
     while let Some(name) = pending.pop() {
         let Some((index, _)) = graph.producer(name) else { continue };
         let node = graph.node(index);
-        if !is_one_of(node, &["Conv", "ConvTranspose", "Gemm", "MatMul"]) && found.insert(index) {
+        if !is_sum(node) && found.insert(index) {
             pending.extend(node.input.iter().map(String::as_str));
         }
     }
