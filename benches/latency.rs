@@ -23,7 +23,8 @@ fn main() {
         [Scope::Global, Scope::Local].into_iter().flat_map(|scope| [1, 4, 8, 16, 32].map(|to| (scope, to))).collect();
     let cut = |(scope, round_to): &(Scope, u32)| {
         let target = Some(Target::MacsKept(0.5));
-        let request = PruneRequest { target, scope: *scope, round_to: Some(*round_to), ..PruneRequest::default() };
+        let request =
+            PruneRequest { target, scope: *scope, round_to: Some((*round_to).into()), ..PruneRequest::default() };
         cut_without_certificate(&model, &request.parse().expect("the request is sound")).expect("it can be cut").0
     };
     let load = |model: &Model| -> Box<dyn Session> {

@@ -95,7 +95,7 @@ impl Recipe<'_> {
             target: Some(Target::MacsKept(self.share)),
             criterion: Some(named(self.criterion)?),
             exclude_operators: if self.within { vec!["Add".into()] } else { Vec::new() },
-            round_to: Some(1),
+            round_to: Some(1.into()),
             recovery: Some(rungs),
             synthetic,
             ..PruneRequest::default()

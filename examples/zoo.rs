@@ -72,7 +72,7 @@ fn spec(share: f64) -> Result<PruneSpec> {
     let request = PruneRequest {
         target: Some(Target::ChannelsRemoved(share)),
         scope: Scope::Local,
-        round_to: Some(1),
+        round_to: Some(1.into()),
         ..PruneRequest::default()
     };
     request.parse().map_err(|(field, reason)| anyhow!("the field `{field}` {reason}"))

@@ -96,7 +96,7 @@ fn left_of(file: &Path, share: f64) -> Result<f64, Failure> {
     let request = PruneRequest {
         target: Some(Target::ChannelsRemoved(share)),
         scope: Scope::Local,
-        round_to: Some(1),
+        round_to: Some(1.into()),
         ..PruneRequest::default()
     };
     let pruned = prune(&load(file), &request.parse().unwrap(), None, 1, &|_| {})?;

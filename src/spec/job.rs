@@ -360,7 +360,7 @@ mod tests {
         let job = request("prune", &json!({})).parse().unwrap();
         let [Step { spec: StepSpec::Prune(spec), .. }] = job.steps.as_slice() else { panic!("{job:?}") };
         assert_eq!(spec.target, Target::MacsKept(0.5));
-        assert_eq!(spec.round_to, 8);
+        assert_eq!(spec.round_to, 8.into());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod prune;
 pub mod report;
 pub mod report_markdown;
 pub mod retrain;
+mod rounding;
 pub mod summary;
 pub mod synthetic;
 pub mod target;

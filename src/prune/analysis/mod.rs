@@ -119,7 +119,7 @@ fn couple(
         criterion: Some(Criterion::Random),
         scope: Scope::Local,
         target: Some(Target::ChannelsRemoved(0.5)),
-        round_to: Some(1),
+        round_to: Some(1.into()),
         exclude: spec.exclude.clone(),
         exclude_operators: spec.exclude_operators.clone(),
         keep_normalized: spec.keep_normalized,

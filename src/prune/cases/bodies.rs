@@ -489,7 +489,7 @@ fn the_dearer_branch_and_every_turn_are_counted() {
 #[test]
 fn a_share_of_the_multiply_accumulates_is_met_with_every_turn_counted() {
     let target = Some(Target::MacsKept(0.4));
-    let spec = PruneRequest { target, round_to: Some(1), ..PruneRequest::default() }.parse().unwrap();
+    let spec = PruneRequest { target, round_to: Some(1.into()), ..PruneRequest::default() }.parse().unwrap();
     for model in [branches(), turns(), nested()] {
         let report = prune(&model, &spec, None, 1, &|_| {}).unwrap().report;
         let kept = report.size_after.macs.unwrap() as f64 / report.size_before.macs.unwrap() as f64;
@@ -497,7 +497,8 @@ fn a_share_of_the_multiply_accumulates_is_met_with_every_turn_counted() {
     }
     // The hidden layer alone would do if the sixty turns counted once. As it is, all of it goes that may: 7 of 64 channels
     // are left, so that 60 × 64 + 7 × (4 + 8) + 16 of 60 × 64 + 64 × (4 + 8) + 16 are.
-    let request = PruneRequest { target, round_to: Some(1), exclude: vec!["w".into()], ..PruneRequest::default() };
+    let request =
+        PruneRequest { target, round_to: Some(1.into()), exclude: vec!["w".into()], ..PruneRequest::default() };
     let error = prune(&turns_behind(64, 60), &request.parse().unwrap(), None, 1, &|_| {}).unwrap_err();
     assert!(
         error.to_string().contains("macs_kept 0.4 cannot be reached; the best that is possible is 0.8521"),

@@ -243,13 +243,14 @@ fn copies_of_a_weight_that_is_read_in_several_ways_are_told_where_they_make_a_mo
     let y = net.node("Concat", &sums.iter().map(String::as_str).collect::<Vec<_>>(), &[("axis", Attribute::Int(1))]);
     let model = net.finish(&y, &[12]);
     for (target, larger) in [(Target::ChannelsRemoved(0.5), true), (Target::ChannelsRemoved(0.9), false)] {
-        let spec = PruneRequest { target: Some(target), round_to: Some(1), ..PruneRequest::default() };
+        let spec = PruneRequest { target: Some(target), round_to: Some(1.into()), ..PruneRequest::default() };
         let pruned = prune(&model, &spec.parse().unwrap(), None, 1, &|_| {}).unwrap();
         let report = &pruned.report;
         assert_eq!(report.size_after.parameters > report.size_before.parameters, larger);
         assert_eq!(report.notes.iter().any(|note| note.contains("got a copy each")), larger, "{:?}", report.notes);
     }
-    let spec = PruneRequest { target: Some(Target::ParamsKept(0.9)), round_to: Some(1), ..PruneRequest::default() };
+    let spec =
+        PruneRequest { target: Some(Target::ParamsKept(0.9)), round_to: Some(1.into()), ..PruneRequest::default() };
     if let Ok(pruned) = prune(&model, &spec.parse().unwrap(), None, 1, &|_| {}) {
         assert!(10 * pruned.report.size_after.parameters <= 9 * pruned.report.size_before.parameters);
     }

@@ -118,7 +118,7 @@ fn ints(values: &[i64]) -> Attribute {
 /// Removal of a share of the channels, without rounding.
 fn half() -> PruneSpec {
     let target = Some(Target::ChannelsRemoved(0.5));
-    PruneRequest { target, round_to: Some(1), ..PruneRequest::default() }.parse().unwrap()
+    PruneRequest { target, round_to: Some(1.into()), ..PruneRequest::default() }.parse().unwrap()
 }
 
 /// Cut by half of its channels, with a certificate that says something, from every engine at hand.

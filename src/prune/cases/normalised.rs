@@ -138,7 +138,7 @@ fn a_logarithm_along_another_axis_than_the_channels_is_no_infinity_at_those_that
     let mut model = net.finish(&y, &[2]);
     let example = |text: &str| PruneRequest {
         target: Some(Target::ChannelsRemoved(0.5)),
-        round_to: Some(1),
+        round_to: Some(1.into()),
         example_shapes: [("x".to_owned(), vec![2, 3, 6, 6])].into(),
         ..serde_json::from_str(text).unwrap()
     };

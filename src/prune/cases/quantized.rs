@@ -96,7 +96,7 @@ fn quantized_weights_are_scored_by_the_numbers_that_they_stand_for() {
         let spec = PruneRequest {
             target: Some(Target::ChannelsRemoved(0.5)),
             criterion: Some(crate::spec::prune::Criterion::L2),
-            round_to: Some(1),
+            round_to: Some(1.into()),
             ..PruneRequest::default()
         };
         let pruned = prune(&same_bytes(as_operator), &spec.parse().unwrap(), None, 1, &|_| {}).unwrap();

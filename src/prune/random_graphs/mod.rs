@@ -55,7 +55,7 @@ fn case(seed: u64) -> (Model, PruneSpec) {
         target: Some(Target::ChannelsRemoved(rng.random_range(0.1..0.8))),
         scope: if rng.random() { Scope::Local } else { Scope::Global },
         criterion: Some([Criterion::L1, Criterion::L2, Criterion::Random][rng.random_range(0..3)]),
-        round_to: Some([1, 1, 1, 2, 4][rng.random_range(0..5)]),
+        round_to: Some([1, 1, 1, 2, 4][rng.random_range(0..5)].into()),
         keep_normalized: rng.random_ratio(1, 8),
         seed: Some(seed),
         example_shapes,

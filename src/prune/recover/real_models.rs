@@ -20,7 +20,7 @@ fn resnet56_at_half_of_its_macs_names_five_images_of_six_rightly_without_a_label
     let request = PruneRequest {
         criterion: Some(Criterion::Obs),
         target: Some(Target::MacsKept(0.5)),
-        round_to: Some(1),
+        round_to: Some(1.into()),
         recovery: Some(vec![Rung::LeastSquares]),
         ..PruneRequest::default()
     };

@@ -98,7 +98,7 @@ fn spec(synthetic: Synthetic, recovery: Vec<Rung>) -> PruneSpec {
     let request = PruneRequest {
         target: Some(Target::ChannelsRemoved(0.4)),
         criterion: Some(Criterion::L2),
-        round_to: Some(1),
+        round_to: Some(1.into()),
         calibration_samples: Some(64),
         recovery: Some(recovery),
         synthetic: Some(synthetic),

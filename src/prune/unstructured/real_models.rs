@@ -48,7 +48,7 @@ fn channels_chosen_by_gradients_keep_more_images_right_than_those_chosen_by_norm
         let request = PruneRequest {
             criterion: Some(criterion),
             target: Some(Target::ChannelsRemoved(0.2)),
-            round_to: Some(1),
+            round_to: Some(1.into()),
             recovery: Some(Vec::new()),
             ..PruneRequest::default()
         };
