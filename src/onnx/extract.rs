@@ -5,17 +5,22 @@ use std::collections::HashSet;
 use super::dtype::DataType;
 use super::graph::outer_names;
 use super::model::Model;
-use super::proto::{GraphProto, ModelProto, SparseTensorProto, TensorType, TypeProto, TypeValue, ValueInfoProto};
+use super::proto::{
+    Dimension, GraphProto, ModelProto, SparseTensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
+    ValueInfoProto,
+};
 
 /// A value at the border of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Border {
     pub name: String,
     pub dtype: DataType,
+    /// The number of its axes where that is known: ONNX Runtime runs a Scan only if it can tell those of what it carries.
+    pub rank: Option<usize>,
 }
 
 /// The nodes that compute `wanted` from `given`, with the constants that they read. What they need of the model's own
-/// inputs stays an input; borders are declared by their types alone.
+/// inputs stays an input; borders are declared by their types and numbers of axes alone.
 ///
 /// Invariants: nodes keep their order; a value that is given is not computed, and is handed through where it is wanted.
 pub fn extract(model: &Model, given: &[Border], wanted: &[Border]) -> Model {
@@ -60,10 +65,11 @@ pub fn extract(model: &Model, given: &[Border], wanted: &[Border]) -> Model {
 }
 
 fn declaration(border: &Border) -> ValueInfoProto {
+    let shape = border.rank.map(|rank| TensorShapeProto { dim: vec![Dimension::default(); rank] });
     ValueInfoProto {
         name: Some(border.name.clone()),
         r#type: Some(TypeProto {
-            value: Some(TypeValue::Tensor(TensorType { elem_type: Some(border.dtype.number()), shape: None })),
+            value: Some(TypeValue::Tensor(TensorType { elem_type: Some(border.dtype.number()), shape })),
             ..TypeProto::default()
         }),
         ..ValueInfoProto::default()
@@ -77,7 +83,7 @@ mod tests {
     use crate::onnx::tensor::Tensor;
 
     fn border(name: &str) -> Border {
-        Border { name: name.to_owned(), dtype: DataType::Float }
+        Border { name: name.to_owned(), dtype: DataType::Float, rank: None }
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl Probe {
 
 fn border(inferred: &Inferred, name: &str) -> Result<Border, ObserveError> {
     let untyped = || ObserveError::Untyped { name: name.to_owned() };
-    Ok(Border { name: name.to_owned(), dtype: inferred.dtype(name).ok_or_else(untyped)? })
+    let dtype = inferred.dtype(name).ok_or_else(untyped)?;
+    Ok(Border { name: name.to_owned(), dtype, rank: inferred.rank(name) })
 }
 
 #[cfg(test)]

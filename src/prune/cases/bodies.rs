@@ -106,14 +106,19 @@ fn branches_are_cut_with_what_they_take_from_outside() {
     }
 }
 
-#[test]
-fn the_branch_that_is_always_taken_takes_the_place_of_its_node() {
+/// [`branches`] whose condition is a constant.
+pub(super) fn decided() -> Model {
     let mut model = branches();
     let always = Tensor { dtype: DataType::Bool, shape: vec![], data: vec![1].into() };
     let graph = model.graph_proto_mut();
     graph.initializer.push(always.to_proto("always"));
     graph.node.iter_mut().find(|node| node.is("If")).unwrap().input[0] = "always".into();
-    let pruned = certified(&model);
+    model
+}
+
+#[test]
+fn the_branch_that_is_always_taken_takes_the_place_of_its_node() {
+    let pruned = certified(&decided());
     assert!(shape(&pruned, "shared")[0] < 8 && pruned.model.graph_proto().node.iter().all(|node| !node.is("If")));
 }
 
@@ -168,8 +173,8 @@ fn what_a_loop_carries_is_cut_at_every_turn() {
     assert_eq!(shape(&pruned, "b"), [2, 4]);
 }
 
-#[test]
-fn what_a_scan_slices_is_cut_along_the_other_axes() {
+/// A recurrent layer written as a scan over time.
+pub(super) fn steps() -> Model {
     let mut net = Net::new();
     let x = net.input(&[5, 4]);
     let w = net.weight("w", &[4, 8]);
@@ -195,13 +200,18 @@ fn what_a_scan_slices_is_cut_along_the_other_axes() {
     let y = net.node("ReduceMean", &["all"], &[("axes", ints(&[0])), ("keepdims", Attribute::Int(0))]);
     let y = net.node("Add", &["last", &y], &[]);
     let y = net.dense("b", &y, 8, 2);
-    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn what_a_scan_slices_is_cut_along_the_other_axes() {
+    let pruned = certified_on_one(&steps());
     assert_eq!(shape(&pruned, "w"), [4, 4]);
     assert_eq!(body_shape(&pruned, "Scan", "body", "r"), [4, 4]);
 }
 
-#[test]
-fn a_loop_that_carries_something_that_grows_stays_with_the_reason_and_the_rest_is_cut() {
+/// A loop that adds a row at each turn, computed with a weight that a layer outside uses too.
+pub(super) fn growing() -> Model {
     let mut net = Net::new();
     let x = net.input(&[4]);
     let count = net.b.constant(&Tensor::from_i64(&[], &[2]));
@@ -226,14 +236,19 @@ fn a_loop_that_carries_something_that_grows_stays_with_the_reason_and_the_rest_i
     let outside = net.node("MatMul", &[&z, &outside], &[]);
     let y = net.node("Add", &[&y, &outside], &[]);
     let y = net.dense("b", &y, 8, 2);
-    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn a_loop_that_carries_something_that_grows_stays_with_the_reason_and_the_rest_is_cut() {
+    let pruned = certified_on_one(&growing());
     assert_eq!(shape(&pruned, "a"), [8, 4]);
     assert_eq!(shape(&pruned, "c"), [4, 4]);
     assert!(reason(&pruned, "a", 0).contains("Loop"), "{}", reason(&pruned, "a", 0));
 }
 
-#[test]
-fn branches_inside_of_a_turn_are_cut_too() {
+/// A branch with a weight of its own inside of a loop.
+pub(super) fn branches_in_turns() -> Model {
     let mut net = Net::new();
     let x = net.input(&[4]);
     let condition = net.condition(&x);
@@ -265,7 +280,12 @@ fn branches_inside_of_a_turn_are_cut_too() {
     };
     net.with_bodies(op("Loop", &[&count, "", &y], "last"), vec![body("body", graph)]);
     let y = net.dense("b", "last", 8, 2);
-    let pruned = certified_on_one(&net.finish(&y, &[2]));
+    net.finish(&y, &[2])
+}
+
+#[test]
+fn branches_inside_of_a_turn_are_cut_too() {
+    let pruned = certified_on_one(&branches_in_turns());
     assert_eq!(shape(&pruned, "a"), [4, 4]);
     assert_eq!(shape(&pruned, "b"), [2, 4]);
 }

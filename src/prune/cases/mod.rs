@@ -4,6 +4,7 @@ mod allocated;
 mod analyzed;
 mod architectures;
 mod bodies;
+mod bodies_on_samples;
 mod channels;
 mod channels_last;
 mod depth;

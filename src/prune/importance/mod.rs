@@ -66,7 +66,7 @@ pub enum ImportanceError {
 ///
 /// Weights come in runs, so that a criterion is asked once for many of them and its loops are compiled for it.
 pub trait Magnitude: Sync {
-    /// What one weight adds. Must be ≥ 0, or NaN for NaN.
+    /// What one weight adds; NaN for NaN. Below 0 only where [`Self::finish`] makes a score ≥ 0 of the sum.
     fn of(&self, weight: f32) -> f64;
 
     /// The score of a sum over `count` weights.
@@ -182,8 +182,12 @@ impl Scoring {
             Scorer::Magnitude(magnitude) => plain(tally::by_magnitude(graph, coupling, magnitude, self.reduction)?),
             Scorer::Groups(scores) => plain(scores(graph, coupling, self.reduction)?),
             Scorer::Observed(scores, _) => {
-                let found = scores(graph, coupling, needed()?, self.reduction)?;
-                with_norms(graph, coupling, found, "no layer takes them as they are", self.normalizer, self.reduction)?
+                let evidence = needed()?;
+                let found = scores(graph, coupling, evidence, self.reduction)?;
+                let why = "no layer that can be observed takes them as they are";
+                let mut scores = with_norms(graph, coupling, found, why, self.normalizer, self.reduction)?;
+                scores.notes.splice(..0, observed::hidden(observed::unobserved(graph, coupling, evidence)));
+                scores
             }
             Scorer::Differentiated(change) => {
                 let (found, notes) = change.of_units(graph, coupling, needed()?, self.reduction, self.seed)?;

@@ -8,7 +8,7 @@ use super::weights::{Slices, Weight};
 use super::{ImportanceError, Magnitude};
 use crate::data::Samples;
 use crate::onnx::dtype::DataType;
-use crate::onnx::graph::Graph;
+use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
@@ -136,7 +136,8 @@ pub fn by_weight_and_activation(
 ) -> Result<Vec<Option<f64>>, ImportanceError> {
     let weights = Weight::all(graph, coupling);
     let rank = |name: &str| evidence.inferred.rank(name);
-    let operands: Vec<_> = (weights.iter().filter(|weight| weight.contracted))
+    let is_seen = |weight: &&Weight<'_>| takes_known(graph, weight.node, weight.slot, evidence.inferred);
+    let operands: Vec<_> = (weights.iter().filter(|weight| weight.contracted).filter(is_seen))
         .filter_map(|weight| {
             let operand = operand(graph, weight.node, weight.slot, evidence.inferred.rank(weight.name)?, &rank)?;
             Some((weight, operand))
@@ -154,6 +155,37 @@ pub fn by_weight_and_activation(
         })?;
     }
     Ok(coupling.units.iter().map(|unit| tallies.score(unit, reduction, magnitude)).collect())
+}
+
+/// Whether what a weight at an input of a node is multiplied with can be observed. What is computed inside of a graph of a
+/// node cannot, for engines give out values of the main graph alone.
+pub fn takes_known(graph: &Graph<'_>, node: NodeIndex, slot: usize, inferred: &Inferred) -> bool {
+    let operand = graph.node(node).input_name(usize::from(slot == 0));
+    operand.is_none_or(|name| graph.constant(name).is_some() || inferred.dtype(name).is_some())
+}
+
+/// The weights of contractions that take what cannot be observed.
+pub fn unobserved<'g>(graph: &'g Graph<'_>, coupling: &'g Coupling, evidence: &Evidence<'_>) -> Vec<&'g str> {
+    let weights = Weight::all(graph, coupling).into_iter().filter(|weight| weight.contracted);
+    weights
+        .filter(|weight| !takes_known(graph, weight.node, weight.slot, evidence.inferred))
+        .map(|weight| weight.name)
+        .collect()
+}
+
+/// A note of weights that take or give what cannot be observed, where there are such.
+pub fn hidden(mut weights: Vec<&str>) -> Vec<String> {
+    weights.sort_unstable();
+    weights.dedup();
+    if weights.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<String> = weights.iter().map(|name| format!("`{name}`")).collect();
+    vec![format!(
+        "not observed, for they are inside of a graph of a node: the layers with the weights {}; their channels \
+         are scored by the other layers that have them, or by the norm of their weights where there is none",
+        names.join(", ")
+    )]
 }
 
 /// Weights times the norms of the channels that they are multiplied with. Of a grouped convolution `[c_out, c_in ÷ g, …]`

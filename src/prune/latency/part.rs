@@ -106,7 +106,7 @@ impl Cutter<'_> {
         let given = self.given(home, nodes);
         let border = |name: &str| {
             let dtype = self.inferred.dtype(name).ok_or(UnknownShape)?;
-            Ok(Border { name: name.to_owned(), dtype })
+            Ok(Border { name: name.to_owned(), dtype, rank: self.inferred.rank(name) })
         };
         let given = given.into_iter().map(border).collect::<Result<Vec<_>, UnknownShape>>()?;
         let wanted = wanted.into_iter().map(|name| border(name)).collect::<Result<Vec<_>, UnknownShape>>()?;

@@ -1,9 +1,11 @@
 //! Mean and variance of every BatchNormalization, taken again on the cut network.
 
+use super::layer::UNSEEN;
 use super::{Recovery, Repaired, change};
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::proto::GraphProto;
+use crate::onnx::shape::Inferred;
 use crate::onnx::tensor::Tensor;
 use crate::prune::error::PruneError;
 use crate::prune::surgery::SurgeryError;
@@ -20,7 +22,7 @@ struct Statistics {
 
 /// Takes the statistics of all normalisations again, in the order of the graph, each on what the ones before it give.
 pub(super) fn estimate(recovery: &Recovery<'_>, model: &mut Model) -> Result<Repaired, PruneError> {
-    let (found, mut skipped) = find(&model.graph());
+    let (found, mut skipped) = find(&model.graph(), recovery.inferred);
     if found.is_empty() && skipped.is_empty() {
         let reason = "it has no BatchNormalization: exports for inference fold it into the convolutions".to_owned();
         skipped.push(Frozen { what: "the model".into(), operator: None, reason });
@@ -45,22 +47,24 @@ pub(super) fn estimate(recovery: &Recovery<'_>, model: &mut Model) -> Result<Rep
     Ok(repaired)
 }
 
-fn find(graph: &Graph<'_>) -> (Vec<Statistics>, Vec<Frozen>) {
+fn find(graph: &Graph<'_>, inferred: &Inferred) -> (Vec<Statistics>, Vec<Frozen>) {
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
     for (index, node) in graph.proto.node.iter().enumerate().filter(|(_, node)| node.is("BatchNormalization")) {
         let own = |slot: usize| {
             let name = node.input_name(slot)?;
             (graph.constant(name)?.is_ok() && graph.uses(name).len() == 1).then(|| name.to_owned())
         };
+        let refused = |reason: &str| Frozen {
+            what: node.output.first().cloned().unwrap_or_default(),
+            operator: Some(node.label()),
+            reason: reason.to_owned(),
+        };
         match (node.input_name(0), own(3), own(4)) {
+            (Some(input), ..) if inferred.dtype(input).is_none() => skipped.push(refused(UNSEEN)),
             (Some(input), Some(mean), Some(variance)) => {
                 found.push(Statistics { node: index, label: node.label(), input: input.to_owned(), mean, variance });
             }
-            _ => skipped.push(Frozen {
-                what: node.output.first().cloned().unwrap_or_default(),
-                operator: Some(node.label()),
-                reason: "its statistics are computed, or several operators share them".into(),
-            }),
+            _ => skipped.push(refused("its statistics are computed, or several operators share them")),
         }
     }
     inside(graph.proto, &mut skipped);

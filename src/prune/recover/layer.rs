@@ -60,6 +60,10 @@ pub enum Bias {
     Input { node: NodeIndex, slot: usize, constant: Option<String> },
 }
 
+/// Why there is nothing that a layer could be held against: the cut model has in its main graph what the original has in
+/// the only branch that it ever takes.
+pub const UNSEEN: &str = "the original computes it in a graph inside of a node, where it cannot be observed";
+
 /// The layers of a graph in the order in which they run, and the weights that belong to none, with the reason.
 pub fn find(graph: &Graph<'_>, inferred: &Inferred, plan: Option<&Plan>) -> (Vec<Layer>, Vec<Frozen>) {
     let (mut layers, mut others) = (Vec::new(), Vec::new());
@@ -81,6 +85,13 @@ pub fn find(graph: &Graph<'_>, inferred: &Inferred, plan: Option<&Plan>) -> (Vec
 /// The layers that a rung can repair, and all other weights of the model.
 pub fn repairable(graph: &Graph<'_>, inferred: &Inferred, plan: Option<&Plan>) -> (Vec<Layer>, Vec<Frozen>) {
     let (layers, mut others) = find(graph, inferred, plan);
+    let is_known = |layer: &Layer| [&layer.input, &layer.target].iter().all(|name| inferred.dtype(name).is_some());
+    let (layers, strange): (Vec<Layer>, Vec<Layer>) = layers.into_iter().partition(is_known);
+    others.extend(strange.into_iter().map(|layer| Frozen {
+        what: layer.weight,
+        operator: Some(layer.label),
+        reason: UNSEEN.to_owned(),
+    }));
     let touched: Vec<&str> = layers.iter().map(|layer| layer.weight.as_str()).collect();
     others.extend(untouched(graph, &touched, &others, &Excluded::default()));
     (layers, others)

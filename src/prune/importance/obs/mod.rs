@@ -7,7 +7,7 @@
 //! feeds one, and those of several layers are added, so that groups can be compared as they are.
 //!
 //! Channels that no linear layer with constant weights reads (queries and keys of an attention, channels of a layer whose
-//! weights are computed) are scored by the norm of their weights, scaled to the mean of the other scores; a note names them.
+//! weights are computed or inside of a graph of a node) are scored by the norm of their weights, scaled to the mean of the other scores; a note names them.
 //! The diagonal form of the same idea is LeCun, Denker and Solla, "Optimal Brain Damage", NeurIPS 1989; layers with too many
 //! inputs for a Gram matrix are scored that way, which a note names too.
 
@@ -16,7 +16,7 @@ mod reader;
 
 use std::collections::BTreeSet;
 
-use super::{Evidence, ImportanceError, Scores, l2, tally};
+use super::{Evidence, ImportanceError, Scores, l2, observed, tally};
 use crate::onnx::graph::Graph;
 use crate::prune::coupling::Coupling;
 use crate::prune::observe::observe;
@@ -35,7 +35,7 @@ const BATCH: usize = 32;
 /// Cost: a pass over the samples for each half gigabyte of Gram matrices or values; half of rows × inputs² multiplications a
 /// layer, and inputs² × inputs of the channels for the elimination, up to a bound.
 pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -> Result<Scores, ImportanceError> {
-    let readers = reader::readers(graph, evidence.inferred, coupling)?;
+    let (readers, hidden) = reader::readers(graph, evidence.inferred, coupling)?;
     let mut is_read = vec![false; coupling.units.len()];
     readers.iter().flat_map(Reader::units).for_each(|unit| is_read[unit] = true);
     let mut of_groups: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); coupling.groups.len()];
@@ -46,7 +46,8 @@ pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -
     }
     let (seen, unseen): (Vec<usize>, Vec<usize>) = (0..coupling.groups.len())
         .partition(|group| is_read[coupling.groups[*group].units.clone()].iter().all(|is_read| *is_read));
-    let mut scores = Scores { of_units: vec![0.0; coupling.units.len()], notes: Vec::new(), are_losses: true };
+    let mut scores =
+        Scores { of_units: vec![0.0; coupling.units.len()], notes: observed::hidden(hidden), are_losses: true };
     for pass in passes(&readers, &of_groups, &seen, evidence) {
         let sums = read(graph, &readers, &pass, evidence)?;
         for group in &pass.groups {
@@ -87,8 +88,10 @@ fn passes(readers: &[Reader<'_>], of_groups: &[BTreeSet<usize>], seen: &[usize],
         let dims = evidence.inferred.dims(name).unwrap_or_default();
         dims.iter().map(|dim| dim.as_known().map_or(BATCH, |size| size.max(1) as usize)).product::<usize>()
     };
-    let bytes =
-        |reader: &Reader<'_>| reader.bytes() + (elements(reader.value) + elements(&reader.target)) * size_of::<f32>();
+    let bytes = |reader: &Reader<'_>| {
+        let values = elements(reader.value) + reader.target.as_deref().map_or(0, elements);
+        reader.bytes() + values * size_of::<f32>()
+    };
     let mut passes: Vec<Pass> = Vec::new();
     let mut held = 0;
     for group in seen {
@@ -121,7 +124,8 @@ fn read(
 ) -> Result<Vec<Sums>, ImportanceError> {
     let mut names: Vec<&str> = Vec::new();
     for reader in &pass.readers {
-        names.extend([readers[*reader].value, readers[*reader].target.as_str()]);
+        names.push(readers[*reader].value);
+        names.extend(readers[*reader].target.as_deref());
     }
     names.sort_unstable();
     names.dedup();
@@ -131,12 +135,9 @@ fn read(
     observe(evidence.model, evidence.inferred, &names, evidence.samples, evidence.threads, |_, values| {
         for (reader, sums) in pass.readers.iter().zip(&mut sums) {
             let reader = &readers[*reader];
-            let (Ok(value), Ok(target)) =
-                (names.binary_search(&reader.value), names.binary_search(&reader.target.as_str()))
-            else {
-                continue;
-            };
-            reader.add(graph, sums, &values[value], &values[target], (number, batches))?;
+            let found = |name: &str| names.binary_search(&name).ok().map(|at| &values[at]);
+            let Some(value) = found(reader.value) else { continue };
+            reader.add(graph, sums, value, reader.target.as_deref().and_then(found), (number, batches))?;
         }
         number += 1;
         Ok::<_, ImportanceError>(())
@@ -169,7 +170,7 @@ fn fill(
     }
     let names: Vec<String> = unseen.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
     scores.notes.push(format!(
-        "scored by the norm of their weights, for no layer with constant weights reads them: {}",
+        "scored by the norm of their weights, for no layer with constant weights that can be observed reads them: {}",
         names.join(", ")
     ));
     Ok(())

@@ -9,6 +9,7 @@ use crate::prune::coupling::{Axis, Coupling, NO_UNIT, Part};
 use crate::prune::gram::{Gram, Singular};
 use crate::prune::importance::ImportanceError;
 use crate::prune::importance::contraction::{is_contracted, operand};
+use crate::prune::importance::observed::takes_known;
 use crate::prune::recover::{Kind, Layer, LayerInputs, draw_positions};
 use faer::Mat;
 use faer::prelude::Solve as _;
@@ -32,10 +33,12 @@ const DAMPING: f64 = 1e-3;
 #[derive(Debug)]
 pub struct Reader<'g> {
     node: NodeIndex,
+    /// Of its weight.
+    name: &'g str,
     /// The value that it reads.
     pub value: &'g str,
-    /// The value that its error is held against: what it gives, behind what is linear.
-    pub target: String,
+    /// What its error is held against, where it is measured: what it gives, behind what is linear.
+    pub target: Option<String>,
     /// The axis of the value that is summed over; `None` for convolutions, which sum over a window.
     axis: Option<usize>,
     /// Groups of a convolution.
@@ -56,20 +59,28 @@ pub struct Sums {
     target: Moments,
 }
 
-/// All readers of channels that can go.
+/// All readers of channels that can go, and the weights of those that would be readers if what they take and give could be
+/// observed.
 ///
 /// Errors: a weight that cannot be read.
 pub fn readers<'g>(
     graph: &'g Graph<'_>,
     inferred: &Inferred,
-    coupling: &Coupling,
-) -> Result<Vec<Reader<'g>>, ImportanceError> {
+    coupling: &'g Coupling,
+) -> Result<(Vec<Reader<'g>>, Vec<&'g str>), ImportanceError> {
     let (layers, _) = crate::prune::recover::layers(graph, inferred, None);
     let rank = |name: &str| inferred.rank(name);
-    let mut readers = Vec::new();
+    let is_known = |name: &str| inferred.dtype(name).is_some();
+    let (mut readers, mut hidden) = (Vec::new(), Vec::new());
     for tensor in &coupling.tensors {
         let (Some((node, slot)), Some(axes)) = (tensor.constant_use, &tensor.axes) else { continue };
         if !is_contracted(graph, node, slot) {
+            continue;
+        }
+        if !takes_known(graph, node, slot, inferred) {
+            // Without the operand it is not known which axis is summed over.
+            let has_units = |axis: &Axis| units_of(coupling, axis).iter().any(|units| !units.is_empty());
+            hidden.extend(axes.iter().any(has_units).then_some(tensor.name.as_str()));
             continue;
         }
         let Some(operand) = operand(graph, node, slot, axes.len(), &rank) else { continue };
@@ -84,12 +95,19 @@ pub fn readers<'g>(
         if !weight.dtype.is_float() || (weight.shape.len() > 2 && graph.node(node).is("MatMul")) {
             continue;
         }
-        let layer = layers.iter().find(|layer| layer.node == node).cloned();
-        let output = graph.node(node).output.first().cloned().unwrap_or_default();
+        let layer = layers.iter().find(|layer| layer.node == node && is_known(&layer.target)).cloned();
+        // The positions of a window are those of what it gives.
+        let output = graph.node(node).output.first().filter(|_| is_window);
+        let target = layer.as_ref().map(|layer| &layer.target).or(output).cloned();
+        if target.as_deref().is_some_and(|target| !is_known(target)) {
+            hidden.push(tensor.name.as_str());
+            continue;
+        }
         readers.push(Reader {
             node,
+            name: &tensor.name,
             value: operand.value,
-            target: layer.as_ref().map_or(output, |layer| layer.target.clone()),
+            target,
             axis: (!is_window).then_some(operand.axis),
             groups: if is_window { operand.groups } else { 1 },
             weight,
@@ -98,7 +116,7 @@ pub fn readers<'g>(
             units,
         });
     }
-    Ok(readers)
+    Ok((readers, hidden))
 }
 
 /// By index of an axis: the units that hold it.
@@ -168,29 +186,29 @@ impl Reader<'_> {
         graph: &Graph<'_>,
         sums: &mut Sums,
         value: &Tensor,
-        target: &Tensor,
+        target: Option<&Tensor>,
         (number, batches): (usize, usize),
     ) -> Result<(), ImportanceError> {
         let untold = |source| ImportanceError::Weight { tensor: self.value.to_owned(), source };
-        if let Some(layer) = &self.layer {
+        if let (Some(layer), Some(target)) = (&self.layer, target) {
             sums.target.add(target, layer.channel_axis(target.shape.len())).map_err(untold)?;
         }
-        let window = if self.axis.is_some() {
-            None
-        } else {
+        let window = if let (None, Some(target)) = (self.axis, target) {
             let kind = Kind::Conv { groups: self.groups };
             // Another rank or width than the weight's does not run.
             let node = graph.node(self.node);
             let Ok(inputs) = LayerInputs::new(&kind, node, &self.weight.shape, value, &target.shape) else {
                 return Ok(());
             };
-            Some(inputs)
+            Some((inputs, target.len() / target.shape.get(1).copied().unwrap_or(1).max(1)))
+        } else {
+            None
         };
         let axis = self.axis.unwrap_or(1).min(value.shape.len().saturating_sub(1));
         let size = value.shape.get(axis).copied().unwrap_or(1).max(1);
         let inner: usize = value.shape.iter().skip(axis + 1).product();
         let positions = match &window {
-            Some(_) => target.len() / target.shape.get(1).copied().unwrap_or(1).max(1),
+            Some((_, positions)) => *positions,
             None => value.len() / size,
         };
         let numbers = value.to_f32().map_err(untold)?;
@@ -201,7 +219,7 @@ impl Reader<'_> {
             for group in 0..self.groups {
                 rows.clear();
                 for position in positions {
-                    if let Some(inputs) = &window {
+                    if let Some((inputs, _)) = &window {
                         inputs.append(*position, group, &mut rows);
                     } else {
                         let first = position / inner * size * inner + position % inner;
@@ -274,7 +292,7 @@ impl Reader<'_> {
     /// `[inputs, outputs]` of a group, behind what its outputs are scaled by; the last input is the bias, whose weights do
     /// not matter here.
     fn weights(&self, group: usize) -> Result<Mat<f64>, ImportanceError> {
-        let untold = |source| ImportanceError::Weight { tensor: self.target.clone(), source };
+        let untold = |source| ImportanceError::Weight { tensor: self.name.to_owned(), source };
         let values = self.weight.to_f32().map_err(untold)?;
         let inputs = self.inputs();
         let gain = |channel| self.layer.as_ref().map_or(1.0, |layer| layer.gain(channel).unwrap_or(0.0));
