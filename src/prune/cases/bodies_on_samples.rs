@@ -22,11 +22,20 @@ fn by(criterion: Criterion, recovery: Vec<Rung>) -> PruneSpec {
     PruneSpec { criterion, recovery, ..half() }
 }
 
+/// Products as Gemm, whose operand is told without its number of axes.
+fn with_gemm(mut model: Model) -> Model {
+    let inner = model.graph_proto_mut().node.iter_mut().flat_map(|node| &mut node.attribute);
+    let nodes = inner.filter_map(|attribute| attribute.g.as_mut()).flat_map(|graph| &mut graph.node);
+    nodes.filter(|node| node.is("MatMul")).for_each(|node| node.op_type = Some("Gemm".into()));
+    model
+}
+
 /// They once failed with a value of unknown type, which the default criterion asked for.
 #[test]
 fn criteria_that_look_at_samples_cut_models_with_graphs_inside_of_nodes() {
-    let models: [(&str, Model, &[usize]); 6] = [
+    let models: [(&str, Model, &[usize]); 7] = [
         ("branches", branches(), &[4]),
+        ("branches of Gemm", with_gemm(branches()), &[4]),
         ("decided", decided(), &[4]),
         ("turns", turns(), &[4]),
         ("steps", steps(), &[5, 4]),
