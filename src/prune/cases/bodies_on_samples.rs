@@ -22,11 +22,18 @@ fn by(criterion: Criterion, recovery: Vec<Rung>) -> PruneSpec {
     PruneSpec { criterion, recovery, ..half() }
 }
 
-/// Products as Gemm, whose operand is told without its number of axes.
-fn with_gemm(mut model: Model) -> Model {
-    let inner = model.graph_proto_mut().node.iter_mut().flat_map(|node| &mut node.attribute);
-    let nodes = inner.filter_map(|attribute| attribute.g.as_mut()).flat_map(|graph| &mut graph.node);
-    nodes.filter(|node| node.is("MatMul")).for_each(|node| node.op_type = Some("Gemm".into()));
+/// Products as Gemm, and their weights outside, as exporters of scripts leave them: all that is not known of the layers
+/// inside is the value that they map.
+fn with_weights_outside(mut model: Model) -> Model {
+    let graph = model.graph_proto_mut();
+    let mut outside = Vec::new();
+    let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+    for body in attributes.filter_map(|attribute| attribute.g.as_mut()) {
+        body.node.iter_mut().filter(|node| node.is("MatMul")).for_each(|node| node.op_type = Some("Gemm".into()));
+        // Both branches have one of the same name and shape, and read the last one then.
+        outside = std::mem::take(&mut body.initializer);
+    }
+    graph.initializer.extend(outside);
     model
 }
 
@@ -35,7 +42,7 @@ fn with_gemm(mut model: Model) -> Model {
 fn criteria_that_look_at_samples_cut_models_with_graphs_inside_of_nodes() {
     let models: [(&str, Model, &[usize]); 7] = [
         ("branches", branches(), &[4]),
-        ("branches of Gemm", with_gemm(branches()), &[4]),
+        ("branches with weights outside", with_weights_outside(branches()), &[4]),
         ("decided", decided(), &[4]),
         ("turns", turns(), &[4]),
         ("steps", steps(), &[5, 4]),
