@@ -13,6 +13,7 @@ pub mod criterion;
 pub mod evaluate;
 pub mod failure;
 pub mod job;
+mod method;
 pub mod observer;
 pub mod preprocess;
 pub mod prune;

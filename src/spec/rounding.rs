@@ -9,18 +9,18 @@ use utoipa::ToSchema;
 pub enum RoundTo {
     /// Of this; 1 turns rounding off.
     Multiple(u32),
-    Measured(Measured),
+    Measured(ByMeasurement),
 }
 
 /// Of the number with which the cut model takes the least time for each multiply-accumulate on the worker's ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Measured {
+pub enum ByMeasurement {
     Measured,
 }
 
 impl RoundTo {
-    pub const MEASURED: Self = Self::Measured(Measured::Measured);
+    pub const MEASURED: Self = Self::Measured(ByMeasurement::Measured);
 
     /// The number, where one is given.
     pub fn multiple(self) -> Option<u32> {
