@@ -54,9 +54,9 @@ impl Ways {
         for (node, open) in graph.node.iter_mut().zip(open) {
             if is(node, "If") {
                 let level = branches_around(node).min(DEEPEST - 1);
-                node.input[0] = NAMES[(self.bits >> level & 1) as usize].to_owned();
+                NAMES[(self.bits >> level & 1) as usize].clone_into(&mut node.input[0]);
             } else if open {
-                node.input[0] = NAMES[2].to_owned();
+                NAMES[2].clone_into(&mut node.input[0]);
                 if let Some(condition) = node.input.get_mut(1) {
                     condition.clear();
                 }

@@ -16,6 +16,7 @@ mod low_rank;
 mod mutations;
 mod mutations_inside;
 mod normalised;
+mod obs;
 mod places;
 mod quantized;
 mod recurrent;

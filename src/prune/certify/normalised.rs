@@ -105,7 +105,7 @@ impl Masks<'_> {
                 node.set_attribute("axes", Attribute::Ints(axes.clone()));
             }
             if count.is_some() {
-                masks.into_sum(&mut node);
+                masks.make_sum(&mut node);
             }
             if masks.opset >= OPSET_OF_AXES_INPUT {
                 let name = format!("{}_axes", node.output[0]);

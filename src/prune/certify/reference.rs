@@ -221,7 +221,7 @@ impl Masks<'_> {
         node.output[0].clone_from(&raw);
         let factor = match self.count(index, over.iter().copied()) {
             Some(count) => {
-                self.into_sum(node);
+                self.make_sum(node);
                 1.0 / count as f64
             }
             None => factor,
@@ -237,7 +237,7 @@ impl Masks<'_> {
     }
 
     /// Makes a sum of a mean over the same axes, which sums take as an input from an earlier operator set on.
-    pub(super) fn into_sum(&mut self, node: &mut NodeProto) {
+    pub(super) fn make_sum(&mut self, node: &mut NodeProto) {
         node.op_type = Some("ReduceSum".to_owned());
         if self.opset >= OPSET_OF_AXES_OF_SUMS
             && let Some(axes) = node.ints("axes").map(<[i64]>::to_vec)

@@ -104,7 +104,9 @@ fn draw(graph: &Graph<'_>, name: &str, tensor: &Tensor, rng: &mut ChaCha8Rng) ->
 fn dealt_out(tensor: &Tensor, rng: &mut ChaCha8Rng) -> Tensor {
     let mut data = tensor.data.to_vec();
     if data.iter().all(|value| *value == data[0]) {
-        data.iter_mut().for_each(|value| *value = rng.random());
+        for value in &mut data {
+            *value = rng.random();
+        }
     }
     data.shuffle(rng);
     Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), data: data.into() }

@@ -13,18 +13,18 @@ pub const BLOCKS: Blocks =
 #[derive(Clone, Copy)]
 struct Heads {
     length: i64,
-    heads: i64,
+    count: i64,
     size: i64,
 }
 
 impl Heads {
     fn inner(self) -> usize {
-        (self.heads * self.size) as usize
+        (self.count * self.size) as usize
     }
 
     /// `[n, length, heads · size]` as `[n, heads, length, size]`.
     fn apart(self, m: &mut Maker<'_>, x: &str) -> String {
-        let y = m.reshape(x, &[-2, self.length, self.heads, self.size]);
+        let y = m.reshape(x, &[-2, self.length, self.count, self.size]);
         m.transpose(&y, &[0, 2, 1, 3])
     }
 
@@ -42,7 +42,7 @@ fn residual(m: &mut Maker<'_>, x: &Value, y: &str, inner: usize) -> Value {
 fn written_out(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
     let (length, channels) = x.as_sequence()?;
     let normed = m.layer_norm(&x.name, channels);
-    let heads = Heads { length: length as i64, heads: m.pick(&[1, 2, 3, 4]), size: m.pick(&[2, 3, 4]) };
+    let heads = Heads { length: length as i64, count: m.pick(&[1, 2, 3, 4]), size: m.pick(&[2, 3, 4]) };
     let parts = projections(m, &normed, channels, heads);
     let rotated = heads.size % 2 == 0 && m.one_in(3);
     let [q, k] = [0, 1].map(|at| if rotated { rotary(m, &parts[at], heads) } else { parts[at].clone() });
@@ -86,7 +86,7 @@ fn projections(m: &mut Maker<'_>, x: &str, channels: usize, heads: Heads) -> Vec
         let parts = m.b.nodes("Split", &[&y, &sizes], &[("axis", Attribute::Int(2))], 3);
         return parts.iter().map(|part| heads.apart(m, part)).collect();
     }
-    let y = m.reshape(&y, &[-2, heads.length, 3, heads.heads, heads.size]);
+    let y = m.reshape(&y, &[-2, heads.length, 3, heads.count, heads.size]);
     let y = m.transpose(&y, &[2, 0, 3, 1, 4]);
     let part = |which| {
         let which = m.b.constant(&Tensor::from_i64(&[], &[which]));
@@ -162,7 +162,7 @@ fn one_operator(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
         let y = m.node("Attention", &[&parts[0], &parts[1], &parts[2]], &attributes);
         return Some(residual(m, x, &y, queries * size));
     }
-    let heads = |count: usize| Heads { length: length as i64, heads: count as i64, size: size as i64 };
+    let heads = |count: usize| Heads { length: length as i64, count: count as i64, size: size as i64 };
     let parts = [queries, keys, keys].into_iter().zip(&parts).map(|(count, part)| heads(count).apart(m, part));
     let parts: Vec<String> = parts.collect();
     let y = m.node("Attention", &[&parts[0], &parts[1], &parts[2]], &[]);

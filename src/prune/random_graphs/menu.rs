@@ -37,14 +37,13 @@ impl Maker<'_> {
         loop {
             let mut drawn = self.rng.random_range(0..all);
             for (weight, block) in MENU.iter().copied().flatten() {
-                match drawn.checked_sub(*weight) {
-                    Some(rest) => drawn = rest,
-                    None => {
-                        if let Some(next) = block(self, value) {
-                            return next;
-                        }
-                        break;
+                if let Some(rest) = drawn.checked_sub(*weight) {
+                    drawn = rest;
+                } else {
+                    if let Some(next) = block(self, value) {
+                        return next;
                     }
+                    break;
                 }
             }
         }

@@ -4,6 +4,8 @@
 //! the tests do; `SECATEUR_FIRST_CASE` begins elsewhere, so that one case can be looked at alone. What became of the cases
 //! is printed by operator.
 
+#![expect(clippy::unnecessary_wraps, reason = "blocks have one signature")]
+
 mod attention;
 mod bodies;
 mod covered;
@@ -123,7 +125,9 @@ fn random_graphs_are_cut_with_a_certificate_or_refused_with_a_reason() {
     });
     let each: Vec<_> = each.collect();
     let mut outcomes = Outcomes::default();
-    each.into_iter().for_each(|(seed, operators, outcome)| outcomes.add(seed, &operators, outcome));
+    for (seed, operators, outcome) in each {
+        outcomes.add(seed, &operators, outcome);
+    }
     eprintln!("{outcomes}");
     assert!(outcomes.wrong.is_empty(), "{} went wrong:\n{}", outcomes.wrong.len(), outcomes.wrong.join("\n"));
     assert!(outcomes.tipped * 100 <= outcomes.certified, "too many were tipped over by rounding");

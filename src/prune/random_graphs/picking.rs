@@ -88,7 +88,7 @@ fn compress(m: &mut Maker<'_>, x: &Value) -> Option<Value> {
     };
     let mut keep: Vec<u8> = (0..size).map(|_| m.rng.random_range(0..2)).collect();
     keep[0] = 1;
-    let count = keep.iter().filter(|keep| **keep == 1).count();
+    let count: usize = keep.iter().map(|keep| usize::from(*keep)).sum();
     let condition = Tensor::from_bytes(DataType::Bool, &[size], keep.into()).expect("a byte for each");
     let condition = m.b.constant(&condition);
     let name = m.node("Compress", &[&x.name, &condition], &[("axis", Attribute::Int(axis))]);

@@ -173,7 +173,7 @@ impl Cutter<'_> {
             } else {
                 let mut scores = self.scoring.scores(graph, &coupling, evidence)?;
                 if scores.are_losses {
-                    weigh(&coupling, &mut scores, &self.budget(&coupling));
+                    weigh(&coupling, &mut scores, &self.budget(&coupling, spec.target));
                 }
                 scores
             };
@@ -183,7 +183,7 @@ impl Cutter<'_> {
                 time = CutTime { cloth: self.cloth, clock };
                 Ok(&time)
             } else {
-                budget = self.budget(&coupling);
+                budget = self.budget(&coupling, target);
                 budget.as_ref().map(|budget| budget as &dyn Figure).map_err(String::as_str)
             };
             let allocation = Allocation {
@@ -219,11 +219,11 @@ impl Cutter<'_> {
         }
     }
 
-    /// The figure that the target is about.
-    fn budget(&self, coupling: &Coupling) -> Result<Budget, String> {
+    /// The figure that a target is about; of time, which is not counted, the one that comes nearest.
+    fn budget(&self, coupling: &Coupling, target: Target) -> Result<Budget, String> {
         let Cloth { model, graph, inferred, spec, .. } = self.cloth;
-        match spec.target {
-            Target::MacsKept(_) => {
+        match target {
+            Target::MacsKept(_) | Target::LatencyMs(_) | Target::LatencyKept(_) => {
                 Budget::macs(graph, inferred, coupling, &OpenSizes::new(model, inferred, &spec.example_shapes))
             }
             Target::ParamsKept(_) => Ok(Budget::parameters(graph, inferred, coupling, cost::parameter_count(model))),

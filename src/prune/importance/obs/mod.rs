@@ -23,7 +23,8 @@ use crate::prune::observe::observe;
 use crate::spec::prune::Reduction;
 use reader::{Reader, Sums};
 
-/// Gram matrices, and values of one batch, that are held at once; what does not fit takes another pass over the samples.
+/// What an elimination needs, and values of one batch, that are held at once; what does not fit takes another pass over the
+/// samples. A single layer may take more.
 const MOST_BYTES: usize = 512 << 20;
 
 /// Samples of a batch that sizes are guessed for where the batch is free.
@@ -35,6 +36,15 @@ const BATCH: usize = 32;
 /// Cost: a pass over the samples for each half gigabyte of Gram matrices or values; half of rows × inputs² multiplications a
 /// layer, and inputs² × inputs of the channels for the elimination, up to a bound.
 pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -> Result<Scores, ImportanceError> {
+    within(MOST_BYTES, graph, coupling, evidence)
+}
+
+fn within(
+    most_bytes: usize,
+    graph: &Graph<'_>,
+    coupling: &Coupling,
+    evidence: &Evidence<'_>,
+) -> Result<Scores, ImportanceError> {
     let (readers, hidden) = reader::readers(graph, evidence.inferred, coupling)?;
     let mut is_read = vec![false; coupling.units.len()];
     readers.iter().flat_map(Reader::units).for_each(|unit| is_read[unit] = true);
@@ -48,7 +58,10 @@ pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -
         .partition(|group| is_read[coupling.groups[*group].units.clone()].iter().all(|is_read| *is_read));
     let mut scores =
         Scores { of_units: vec![0.0; coupling.units.len()], notes: observed::hidden(hidden), are_losses: true };
-    for pass in passes(&readers, &of_groups, &seen, evidence) {
+    let passes = passes(most_bytes, &readers, &of_groups, &seen, evidence);
+    let in_parts: BTreeSet<usize> =
+        passes.iter().filter(|pass| pass.is_part).flat_map(|pass| &pass.groups).copied().collect();
+    for pass in passes {
         let sums = read(graph, &readers, &pass, evidence)?;
         for group in &pass.groups {
             let units = coupling.groups[*group].units.clone();
@@ -58,10 +71,18 @@ pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -
                     maps.extend(readers[*reader].maps(&sums[at], units.start, units.len())?);
                 }
             }
-            scores.of_units[units.clone()].copy_from_slice(&eliminate::losses(&mut maps, units.len()));
+            let losses = eliminate::losses(&mut maps, units.len());
+            scores.of_units[units].iter_mut().zip(losses).for_each(|(score, loss)| *score += loss);
         }
     }
     fill(graph, coupling, &mut scores, &seen, &unseen)?;
+    if !in_parts.is_empty() {
+        let names: Vec<String> = in_parts.iter().map(|group| format!("`{}`", coupling.name_of(*group))).collect();
+        scores.notes.push(format!(
+            "more layers than memory is set aside for read {}: they are repaired in parts, whose losses are added",
+            names.join(", ")
+        ));
+    }
     let wide: BTreeSet<&str> = readers.iter().filter(|reader| reader.is_wide()).map(|reader| reader.value).collect();
     if !wide.is_empty() {
         let names: Vec<String> = wide.iter().map(|name| format!("`{name}`")).collect();
@@ -78,12 +99,20 @@ pub fn scores(graph: &Graph<'_>, coupling: &Coupling, evidence: &Evidence<'_>) -
 #[derive(Debug, Default)]
 struct Pass {
     groups: Vec<usize>,
+    /// Whether it has some of the readers of one group only.
+    is_part: bool,
     /// Ascending.
     readers: Vec<usize>,
 }
 
-/// Packs groups into passes, in order.
-fn passes(readers: &[Reader<'_>], of_groups: &[BTreeSet<usize>], seen: &[usize], evidence: &Evidence<'_>) -> Vec<Pass> {
+/// Packs groups into passes, in order; a group whose readers do not fit into one gets several.
+fn passes(
+    most_bytes: usize,
+    readers: &[Reader<'_>],
+    of_groups: &[BTreeSet<usize>],
+    seen: &[usize],
+    evidence: &Evidence<'_>,
+) -> Vec<Pass> {
     let elements = |name: &str| {
         let dims = evidence.inferred.dims(name).unwrap_or_default();
         dims.iter().map(|dim| dim.as_known().map_or(BATCH, |size| size.max(1) as usize)).product::<usize>()
@@ -100,7 +129,22 @@ fn passes(readers: &[Reader<'_>], of_groups: &[BTreeSet<usize>], seen: &[usize],
             let new = of_groups[*group].iter().filter(|reader| !pass.is_some_and(|pass| known(pass, reader)));
             new.map(|reader| bytes(&readers[*reader])).sum()
         };
-        if passes.is_empty() || held + more(passes.last()) > MOST_BYTES {
+        if more(None) > most_bytes && of_groups[*group].len() > 1 {
+            let mut left = 0;
+            for reader in &of_groups[*group] {
+                let bytes = bytes(&readers[*reader]);
+                if let Some(pass) = passes.last_mut().filter(|pass| pass.groups == [*group] && bytes <= left) {
+                    pass.readers.push(*reader);
+                } else {
+                    passes.push(Pass { groups: vec![*group], is_part: true, readers: vec![*reader] });
+                    left = most_bytes;
+                }
+                left = left.saturating_sub(bytes);
+            }
+            held = most_bytes;
+            continue;
+        }
+        if passes.is_empty() || held + more(passes.last()) > most_bytes {
             passes.push(Pass::default());
             held = 0;
         }
@@ -174,4 +218,57 @@ fn fill(
         names.join(", ")
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::test_files::labelled;
+    use crate::data::{Calibration, Dataset};
+    use crate::onnx::builder::GraphBuilder;
+    use crate::onnx::dtype::DataType;
+    use crate::onnx::tensor::Tensor;
+    use crate::prune::coupling::{self, Wishes};
+    use crate::spec::attempt::DatasetLimits;
+
+    /// Eight channels that four layers read: together, or as if there were no room for two of them.
+    #[test]
+    fn layers_for_which_there_is_no_room_together_are_repaired_in_parts() {
+        let mut b = GraphBuilder::new("net");
+        let x = b.input("x", DataType::Float, &["n".into(), 4.into()]);
+        let weight = |b: &mut GraphBuilder, name: &str, shape: [usize; 2], seed: usize| {
+            let values =
+                (0..shape[0] * shape[1]).map(|at| ((at + seed) * 37 % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>();
+            b.initializer(name, &Tensor::from_f32(&shape, &values))
+        };
+        let w = weight(&mut b, "a", [4, 8], 0);
+        let y = b.node("MatMul", &[&x, &w], &[]);
+        let y = b.node("Relu", &[&y], &[]);
+        for at in 0..4 {
+            let w = weight(&mut b, &format!("reader{at}"), [8, 2], at * 5 + 1);
+            let out = b.node("MatMul", &[&y, &w], &[]);
+            b.output(&out, DataType::Float, &["n".into(), 2.into()]);
+        }
+        let model = b.build(17);
+        let rows: Vec<f32> = (0..80 * 4).map(|at| (at * 7919 % 10_007) as f32 / 5003.0 - 1.0).collect();
+        let file = labelled(&[80, 4], &rows, &[0; 80]);
+        let dataset = Dataset::open(&file.path, None, &DatasetLimits::default()).unwrap();
+        let calibration = Calibration::new(&dataset, &model, 40, 1).unwrap();
+        let (graph, inferred) = (model.graph(), crate::onnx::shape::infer(&model));
+        let coupling = coupling::couple(&model, &graph, &inferred, &Wishes::default()).unwrap();
+        let evidence = Evidence { model: &model, inferred: &inferred, samples: calibration.fitting(), threads: 1 };
+        let whole = scores(&graph, &coupling, &evidence).unwrap();
+        let parts = within(1, &graph, &coupling, &evidence).unwrap();
+        assert!(
+            whole.notes.is_empty() && parts.notes.iter().any(|note| note.contains("in parts")),
+            "{:?}",
+            parts.notes
+        );
+        let least = |scores: &Scores| (0..8).min_by(|a, b| scores.of_units[*a].total_cmp(&scores.of_units[*b]));
+        assert_eq!(least(&whole), least(&parts));
+        // The first that goes costs the same, for nothing went before it in either.
+        let first = least(&whole).unwrap();
+        assert!((whole.of_units[first] - parts.of_units[first]).abs() <= 0.5 * whole.of_units[first] + 1e-9);
+        assert!(parts.of_units.iter().all(|loss| loss.is_finite()));
+    }
 }

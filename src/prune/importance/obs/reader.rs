@@ -29,6 +29,9 @@ const MOST_ELEMENTS: usize = 4 << 20;
 /// Share of the mean of a Gram matrix's diagonal that is added to it; the same as in the least repair.
 const DAMPING: f64 = 1e-3;
 
+/// Share of the mean square that a variance has to have: below it the numbers, of 24 bits each, are all the same.
+const ROUNDING: f64 = 1e-12;
+
 /// A layer that reads channels that can go.
 #[derive(Debug)]
 pub struct Reader<'g> {
@@ -41,8 +44,10 @@ pub struct Reader<'g> {
     pub target: Option<String>,
     /// The axis of the value that is summed over; `None` for convolutions, which sum over a window.
     axis: Option<usize>,
-    /// Groups of a convolution.
+    /// Groups of a convolution, each with a map of its own.
     groups: usize,
+    /// Groups of a transposed convolution: one map, in which an input reaches the outputs of its group alone.
+    transposed_groups: usize,
     weight: Tensor,
     weight_axis: usize,
     /// As the repair will see it, where it has one.
@@ -110,6 +115,7 @@ pub fn readers<'g>(
             target,
             axis: (!is_window).then_some(operand.axis),
             groups: if is_window { operand.groups } else { 1 },
+            transposed_groups: if is_window { 1 } else { operand.groups },
             weight,
             weight_axis: operand.weight_axis,
             layer,
@@ -162,10 +168,13 @@ impl Reader<'_> {
         self.inputs() > MOST_INPUTS
     }
 
-    /// Bytes of its Gram matrices.
+    /// Bytes of what an elimination needs of it.
     pub fn bytes(&self) -> usize {
-        let each = if self.is_wide() { self.units.len() * self.taps().pow(2) } else { (self.inputs() + 1).pow(2) };
-        self.groups * each * size_of::<f64>()
+        let inputs = self.inputs() + 1;
+        // A Gram matrix with its inverse, and the weights.
+        let sums = if self.is_wide() { self.units.len() * self.taps().pow(2) } else { 2 * inputs.pow(2) };
+        let weights = inputs * self.weight.len() / self.inputs().max(1) * self.transposed_groups;
+        (self.groups * sums + weights) * size_of::<f64>()
     }
 
     /// Nothing read yet.
@@ -264,19 +273,19 @@ impl Reader<'_> {
                 let rows = grams.first().map_or(0, Gram::rows).max(1) as f64;
                 let energy = match sums.target.variance() {
                     Some(energy) => energy / self.groups as f64,
-                    None => own_energy(grams, &weights) / rows,
-                };
-                let energy = energy.max(f64::MIN_POSITIVE) * rows;
+                    None => self.own_energy(grams, &weights) / rows,
+                } * rows;
+                let nothing = || Map { inputs: Inputs::Alone(vec![0.0; count]), blocks: blocks.clone(), energy: 1.0 };
+                // What is always the same is won back by the bias.
+                if energy <= 0.0 {
+                    return Ok(nothing());
+                }
                 let inputs = match grams.as_slice() {
                     [gram] if !self.is_wide() => {
                         let Ok(damping) = gram.damping(DAMPING) else {
                             // Inputs that are always zero tell nothing, and cost nothing.
                             let is_zero = (0..gram.size()).all(|at| gram.at(at, at) == 0.0);
-                            return if is_zero {
-                                Ok(Map { inputs: Inputs::Alone(vec![0.0; count]), blocks: blocks.clone(), energy })
-                            } else {
-                                Err(singular(Singular))
-                            };
+                            return if is_zero { Ok(nothing()) } else { Err(singular(Singular)) };
                         };
                         let all: Vec<usize> = (0..gram.size()).collect();
                         let factor = gram.factor(&all, damping).map_err(singular)?;
@@ -287,6 +296,25 @@ impl Reader<'_> {
                 Ok(Map { blocks: blocks.clone(), energy, inputs })
             })
             .collect()
+    }
+
+    /// The squared outputs of a map over all rows, without those of their mean where the mean is known; of one that is too
+    /// wide, what each channel's inputs make by themselves.
+    fn own_energy(&self, grams: &[Gram], weights: &Mat<f64>) -> f64 {
+        if self.is_wide() {
+            let taps = self.taps();
+            let block = |at: usize| (at * taps..(at + 1) * taps).collect::<Vec<_>>();
+            return (0..self.units.len()).map(|at| alone(grams, weights, &block(at))).sum();
+        }
+        let Some(gram) = grams.first() else { return 0.0 };
+        let product = gram.times(weights.as_ref());
+        let last = gram.size() - 1;
+        (0..weights.ncols())
+            .map(|output| {
+                let squares: f64 = (0..last).map(|input| weights[(input, output)] * product[(input, output)]).sum();
+                squares - product[(last, output)].powi(2) / gram.rows().max(1) as f64
+            })
+            .sum()
     }
 
     /// `[inputs, outputs]` of a group, behind what its outputs are scaled by; the last input is the bias, whose weights do
@@ -305,26 +333,18 @@ impl Reader<'_> {
         }
         let inner: usize = self.weight.shape[self.weight_axis + 1..].iter().product();
         let outputs = values.len() / inputs.max(1);
+        if self.transposed_groups > 1 {
+            let of_group = inputs / self.transposed_groups;
+            return Ok(Mat::from_fn(inputs + 1, outputs * self.transposed_groups, |input, output| {
+                let is_reached = input < inputs && input / of_group.max(1) == output / outputs.max(1);
+                if is_reached { f64::from(values[input * outputs + output % outputs]) } else { 0.0 }
+            }));
+        }
         Ok(Mat::from_fn(inputs + 1, outputs, |input, output| {
             let at = (output / inner * inputs + input) * inner + output % inner;
             if input == inputs { 0.0 } else { f64::from(values[at]) * gain(output) }
         }))
     }
-}
-
-/// The squared outputs of a map over all rows, without those of their mean where the mean is known.
-fn own_energy(grams: &[Gram], weights: &Mat<f64>) -> f64 {
-    let [gram] = grams else {
-        return grams.iter().map(|gram| (0..gram.size()).map(|at| gram.at(at, at)).sum::<f64>()).sum();
-    };
-    let product = gram.times(weights.as_ref());
-    let last = gram.size() - 1;
-    (0..weights.ncols())
-        .map(|output| {
-            let squares: f64 = (0..last).map(|input| weights[(input, output)] * product[(input, output)]).sum();
-            squares - product[(last, output)].powi(2) / gram.rows().max(1) as f64
-        })
-        .sum()
 }
 
 /// The squared outputs that a channel's inputs make by themselves.
@@ -365,10 +385,15 @@ impl Moments {
         Ok(())
     }
 
-    /// The variances of all channels together; `None` where nothing was added.
+    /// The variances of all channels together, nothing where they are no more than rounding; of one position, which has no
+    /// variance, the squares. `None` where nothing was added.
     fn variance(&self) -> Option<f64> {
         let count = self.positions as f64;
-        let variance = |(sum, squares): &(f64, f64)| (squares / count - (sum / count).powi(2)).max(0.0);
+        let variance = |(sum, squares): &(f64, f64)| {
+            let (mean, square) = (sum / count, squares / count);
+            let variance = if self.positions > 1 { square - mean.powi(2) } else { square };
+            if variance > ROUNDING * square { variance } else { 0.0 }
+        };
         (self.positions > 0).then(|| self.channels.iter().map(variance).sum())
     }
 }
