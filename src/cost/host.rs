@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! <folder>/at-work.lock          held shared (flock) by every attempt, alone by one that measures
+//! <folder>/beside.lock           held shared by attempts that did not wait for a measurement to end
 //! <folder>/latency-<hash>.txt    one table for each library, processor and number of threads
 //! ```
 //!
-//! Knows nothing of models. Who measures is told whether the machine was its own; nobody waits for long.
+//! Knows nothing of models. Who measures is told whether the machine was its own; who measures waits for others for ten
+//! seconds at most, who starts waits for a measurement for a minute at most, and both go on then.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -22,6 +24,9 @@ use super::LatencyTable;
 /// cannot be waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an attempt that starts waits for a measurement, which a search with many rounds may outlast.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// How often it is looked whether the others have ended.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -36,14 +41,15 @@ struct Shared {
     folder: PathBuf,
     /// Held shared; the kernel lets it go when the process ends, whatever ends it.
     at_work: Mutex<File>,
+    /// Whether others work beside a measurement; held shared by one that does.
+    beside: File,
 }
 
 /// The machine while latency is measured: others wait at their start until this is dropped.
 #[derive(Debug)]
 pub struct Quiet<'a> {
     /// `None` where others are at work all the same.
-    held: Option<&'a Mutex<File>>,
-    alone: bool,
+    held: Option<&'a Shared>,
 }
 
 impl Host {
@@ -52,31 +58,43 @@ impl Host {
         Self { shared: None }
     }
 
-    /// Says that this process is at work on the machine; waits for a measurement that is going on.
+    /// Says that this process is at work on the machine; waits for a measurement that is going on, but not for long.
     ///
-    /// Errors: the folder or the lock cannot be made.
+    /// Errors: the folder or the locks cannot be made.
     pub fn join(folder: &Path) -> io::Result<Self> {
+        Self::join_within(folder, LONGEST_WAIT)
+    }
+
+    fn join_within(folder: &Path, longest: Duration) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let lock = OpenOptions::new().create(true).append(true).open(folder.join("at-work.lock"))?;
-        flock(&lock, FlockOperation::LockShared)?;
-        Ok(Self { shared: Some(Shared { folder: folder.to_path_buf(), at_work: Mutex::new(lock) }) })
+        let open = |name: &str| OpenOptions::new().create(true).append(true).open(folder.join(name));
+        let (lock, beside) = (open("at-work.lock")?, open("beside.lock")?);
+        let start = Instant::now();
+        while flock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
+            if start.elapsed() >= longest {
+                flock(&beside, FlockOperation::LockShared)?;
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(Self { shared: Some(Shared { folder: folder.to_path_buf(), at_work: Mutex::new(lock), beside }) })
     }
 
     /// Asks for the machine: waits for others for a while, then goes on beside them.
     pub fn quiet(&self) -> Quiet<'_> {
-        let Some(shared) = &self.shared else { return Quiet { held: None, alone: false } };
+        let Some(shared) = &self.shared else { return Quiet { held: None } };
         let start = Instant::now();
         loop {
             {
                 let lock = shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
                 if flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                    return Quiet { held: Some(&shared.at_work), alone: true };
+                    return Quiet { held: Some(shared) };
                 }
                 // Asking has let the shared lock go; two who ask at the same time cannot wait for each other so.
                 let _ = flock(&*lock, FlockOperation::LockShared);
             }
             if start.elapsed() >= PATIENCE {
-                return Quiet { held: None, alone: false };
+                return Quiet { held: None };
             }
             std::thread::sleep(LOOK);
         }
@@ -90,16 +108,19 @@ impl Host {
 }
 
 impl Quiet<'_> {
-    /// Whether no other attempt is at work.
+    /// Whether no other attempt is at work, and none went on that had waited for this one.
     pub fn is_alone(&self) -> bool {
-        self.alone
+        let Some(shared) = self.held else { return false };
+        // Asking for it alone tells whether somebody has it; nothing is kept.
+        let is_free = flock(&shared.beside, FlockOperation::NonBlockingLockExclusive).is_ok();
+        is_free && flock(&shared.beside, FlockOperation::Unlock).is_ok()
     }
 }
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        if let Some(lock) = self.held {
-            let lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = self.held {
+            let lock = shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = flock(&*lock, FlockOperation::LockShared);
         }
     }
@@ -126,6 +147,18 @@ mod tests {
         assert!(flock(&lock, FlockOperation::NonBlockingLockShared).is_err(), "an attempt that starts waits");
         drop(quiet);
         flock(&lock, FlockOperation::NonBlockingLockShared).unwrap();
+    }
+
+    #[test]
+    fn who_does_not_wait_longer_is_known_to_the_one_that_measures() {
+        let folder = tempfile::tempdir().unwrap();
+        let measuring = Host::join(folder.path()).unwrap();
+        let quiet = measuring.quiet();
+        assert!(quiet.is_alone());
+        let beside = Host::join_within(folder.path(), Duration::ZERO).unwrap();
+        assert!(!quiet.is_alone());
+        drop(beside);
+        assert!(quiet.is_alone());
     }
 
     #[test]

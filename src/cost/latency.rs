@@ -54,10 +54,13 @@ impl LatencyTable {
         self.nanoseconds.get(signature).copied()
     }
 
-    /// Remembers the time of a part. Signatures hold no blanks.
-    pub fn insert(&mut self, signature: String, nanoseconds: f64) {
-        for word in [&signature, " ", &format!("{nanoseconds:.0}"), " ns\n"] {
-            self.unsaved.push_str(word);
+    /// Remembers the time of a part; for those to come too where it is worth keeping, which a disturbed one is not.
+    /// Signatures hold no blanks.
+    pub fn insert(&mut self, signature: String, nanoseconds: f64, keep: bool) {
+        if keep {
+            for word in [&signature, " ", &format!("{nanoseconds:.0}"), " ns\n"] {
+                self.unsaved.push_str(word);
+            }
         }
         self.nanoseconds.insert(signature, nanoseconds);
     }
@@ -85,9 +88,11 @@ mod tests {
     fn what_was_measured_is_known_to_the_next_under_the_same_conditions_only() {
         let folder = tempfile::tempdir().unwrap();
         let mut table = LatencyTable::open(Some(folder.path()), "1 thread");
-        table.insert("a".into(), 1500.0);
+        table.insert("a".into(), 1500.0, true);
+        table.insert("disturbed".into(), 9000.0, false);
+        assert_eq!(table.get("disturbed"), Some(9000.0));
         table.save();
-        table.insert("b".into(), 2500.0);
+        table.insert("b".into(), 2500.0, true);
         table.save();
         let file = table.file.clone().unwrap();
         let mut text = fs::read_to_string(&file).unwrap();

@@ -97,8 +97,14 @@ pub fn compressed<S: Clone + Send + Sync + 'static>(
 /// Compressions that are offered.
 const ENCODINGS: [&str; 2] = ["zstd", "gzip"];
 
-/// Bodies below this are not worth compressing.
+/// Bodies below this are not worth compressing; those above keep a thread that answers requests busy for too long.
 const COMPRESS_FROM_BYTES: u64 = 1024;
+const COMPRESS_TO_BYTES: u64 = 1 << 30;
+
+/// Whether content of a size is compressed.
+fn is_compressed(size_bytes: u64) -> bool {
+    (COMPRESS_FROM_BYTES..=COMPRESS_TO_BYTES).contains(&size_bytes)
+}
 
 /// Whole content alone: a range counts bytes of the plain file.
 #[derive(Clone, Copy)]
@@ -109,7 +115,7 @@ impl Predicate for Whole {
         response.status() == StatusCode::OK
             && response.headers().contains_key(ETAG)
             && response.headers().get(CONTENT_LENGTH).is_some()
-            && response.body().size_hint().exact().is_none_or(|size| size >= COMPRESS_FROM_BYTES)
+            && response.body().size_hint().exact().is_none_or(is_compressed)
     }
 }
 

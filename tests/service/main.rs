@@ -14,6 +14,7 @@ mod external;
 mod http;
 mod kills;
 mod labelled;
+mod latency;
 #[path = "../published/mod.rs"]
 mod published;
 mod queue;

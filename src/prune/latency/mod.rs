@@ -117,9 +117,10 @@ impl<'a> Clock<'a> {
             .unzip();
         let runners = runners.into_iter().collect::<Result<Vec<_>, _>>()?;
         let times = timing::in_turns(runners, &PARTS)?;
+        let keep = self.quiet.is_alone();
         for (signature, times) in unknown.iter().zip(&times) {
             // The quickest run: what disturbs a run only ever adds to it.
-            table.insert((*signature).clone(), times.least);
+            table.insert((*signature).clone(), times.least, keep);
         }
         table.save();
         self.timed.set(self.timed.get() + times.len() as u64);
