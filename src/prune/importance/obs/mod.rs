@@ -12,7 +12,9 @@
 //! inputs for a Gram matrix are scored that way, which a note names too.
 
 mod eliminate;
+mod maps;
 mod reader;
+mod sums;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +23,8 @@ use crate::onnx::graph::Graph;
 use crate::prune::coupling::Coupling;
 use crate::prune::observe::observe;
 use crate::spec::prune::Reduction;
-use reader::{Reader, Sums};
+use reader::Reader;
+use sums::Sums;
 
 /// What an elimination needs, and values of one batch, that are held at once; what does not fit takes another pass over the
 /// samples. A single layer may take more.
