@@ -309,7 +309,7 @@ fn each_defect_is_refused_with_its_reason_and_place() {
             }),
             invalid,
             "has `secateur.body`, which is reserved",
-            Some("If laid_out"),
+            Some("If If at hand"),
         ),
         (
             "a node that is marked as one of a body",
