@@ -94,8 +94,8 @@ impl Subject<'_> {
         let (scrambled, scrambled_cut) =
             scramble::scramble(self.original, self.candidate, plan, self.seed).map_err(failed)?;
         let random = compare(&scrambled, &scrambled_cut, "random")?;
-        let shows = random.proves && !self.masks_change_nothing(&scrambled, &tails, &draws, &random.reference)?;
-        if (!proves || vacuous) && !shows {
+        let shows = || Ok(random.proves && !self.masks_change_nothing(&scrambled, &tails, &draws, &random.reference)?);
+        if (!proves || vacuous) && !shows()? {
             let what = "on drawn inputs the model gives no finite numbers that show whether the cut is right: what is removed \
                         changes no output, neither with its own weights nor with random ones";
             return Err(CertifyError::Inputs(what.into()));

@@ -14,12 +14,13 @@ async fn a_transaction_given_up_while_it_begins_swallows_nobody_elses_writes() {
     let world = World::new().await;
     // One connection, so that the next user gets the same.
     let database = Database::connect(&world.url(), 1).await.unwrap();
-    for n in 0..20 {
+    let mut given_up = 0;
+    for _ in 0..20 {
         let mut conn = database.pool().acquire().await.unwrap();
         {
             let mut begin = Box::pin(conn.begin());
             let polled = std::future::poll_fn(|context| Poll::Ready(begin.as_mut().poll(context))).await;
-            assert!(polled.is_pending() || n > 0, "the server answers at once, and this test shows nothing");
+            given_up += usize::from(polled.is_pending());
         }
         drop(conn);
         let mut next = database.pool().acquire().await.unwrap();
@@ -27,5 +28,6 @@ async fn a_transaction_given_up_while_it_begins_swallows_nobody_elses_writes() {
             .await
             .unwrap();
     }
+    assert!(given_up > 0, "the server always answers at once, and this test shows nothing");
     assert_eq!(world.count("select count(*) from tenants").await, 21);
 }
