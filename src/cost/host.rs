@@ -25,7 +25,7 @@ use super::LatencyTable;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an attempt that starts waits for a measurement, which a search with many rounds may outlast.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether the others have ended.
 const LOOK: Duration = Duration::from_millis(50);

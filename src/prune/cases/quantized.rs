@@ -1,6 +1,7 @@
 //! Quantized weights and activations.
 
 use super::*;
+use crate::spec::report::CertificateCheck;
 
 fn bytes(dtype: DataType, shape: &[usize], values: &[u8]) -> Tensor {
     Tensor::from_bytes(dtype, shape, values.to_vec().into()).unwrap()
@@ -224,4 +225,45 @@ fn quantized_weights_of_nothing_are_dealt_out_for_the_proof() {
     let certificate = proof(&pruned);
     assert!(certificate.passed && certificate.vacuous_on_own_weights);
     assert_eq!(shape(&pruned, "a"), [4, 3, 3, 3]);
+}
+
+/// Float layers with their activations quantized and dequantized between them, on planes of so many pixels a side.
+fn quantized_between(layers: usize, side: usize, width: usize) -> Model {
+    let mut net = Net::new();
+    let x = net.input(&[3, side, side]);
+    let middle = net.b.initializer("middle", &bytes(DataType::Uint8, &[], &[128]));
+    let mut y = x;
+    for layer in 0..layers {
+        let c_in = if layer == 0 { 3 } else { width };
+        let step = net.b.constant(&Tensor::from_f32(&[], &[[0.03, 0.04, 0.1, 0.25, 0.6, 1.5][layer.min(5)]]));
+        let q = net.node("QuantizeLinear", &[&y, &step, &middle], &[]);
+        let x = net.node("DequantizeLinear", &[&q, &step, &middle], &[]);
+        y = net.conv(&format!("c{layer}"), &x, c_in, width);
+        y = net.node("Relu", &[&y], &[]);
+    }
+    let step = net.b.constant(&Tensor::from_f32(&[], &[0.5]));
+    let q = net.node("QuantizeLinear", &[&y, &step, &middle], &[]);
+    let y = net.node("DequantizeLinear", &[&q, &step, &middle], &[]);
+    net.finish(&y, &[width, side, side])
+}
+
+#[test]
+fn sums_that_are_rounded_to_another_step_do_not_stand_in_the_way_of_a_certificate() {
+    let model = quantized_between(5, 48, 32);
+    let pruned = certified_on_one(&model);
+    let numbers = |check: &CertificateCheck| check.error.is_some() && check.weights == "random";
+    assert!(proof(&pruned).checks.iter().any(numbers), "what was given to the candidate proves the layers behind it");
+}
+
+#[test]
+fn a_wrong_cut_between_quantizers_is_seen() {
+    let model = quantized_between(4, 12, 8);
+    assert!(mutations::verdict_on(&model, |_| {}).unwrap().passed);
+    for tensor in ["c1", "c2", "c2.bias"] {
+        let error = mutations::verdict_on(&model, |plan| {
+            let cut = plan.tensors.iter_mut().find(|cut| cut.tensor == tensor).unwrap();
+            mutations::shift(cut.axes.last_mut().unwrap());
+        });
+        assert!(error.unwrap_err().contains("differs from the masked original"), "{tensor}");
+    }
 }

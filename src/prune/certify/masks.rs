@@ -48,6 +48,13 @@ impl Kept {
         Some(Self { flags, open_before: Some(inner.len()) })
     }
 
+    /// For each index of an axis of this size whether it stays.
+    pub fn spread(&self, size: usize) -> Vec<bool> {
+        let inner = self.open_before.unwrap_or(1).max(1);
+        let open = size / self.flags.len().max(1);
+        self.flags.chunks(inner).flat_map(|inner| std::iter::repeat_n(inner, open).flatten().copied()).collect()
+    }
+
     /// How many indices stay; `None` where sizes are open.
     pub fn count(&self) -> Option<usize> {
         self.open_before.is_none().then(|| self.flags.iter().filter(|kept| **kept).count())

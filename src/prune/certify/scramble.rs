@@ -112,18 +112,23 @@ fn dealt_out(tensor: &Tensor, rng: &mut ChaCha8Rng) -> Tensor {
     Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), data: data.into() }
 }
 
-/// The elements whose index is kept on every axis, found by walking over all of them: the last axis turns fastest, and
-/// what an element's position is on each axis is counted along.
+/// What cuts leave of a tensor.
 fn kept(tensor: &Tensor, cuts: &[AxisCut]) -> Tensor {
     let mut stays: Vec<Vec<bool>> = tensor.shape.iter().map(|size| vec![true; *size]).collect();
     for cut in cuts {
         cut.removed.iter().for_each(|index| stays[cut.axis][*index as usize] = false);
     }
+    elements(tensor, &stays)
+}
+
+/// The elements whose index stays on every axis, found by walking over all of them: the last axis turns fastest, and
+/// what an element's position is on each axis is counted along.
+pub(super) fn elements(tensor: &Tensor, stays: &[Vec<bool>]) -> Tensor {
     let width = tensor.dtype.bits() / 8;
     let mut data = Vec::with_capacity(tensor.data.len());
     let mut index = vec![0; tensor.shape.len()];
     for element in tensor.data.chunks_exact(width) {
-        if index.iter().zip(&stays).all(|(at, stays)| stays[*at]) {
+        if index.iter().zip(stays).all(|(at, stays)| stays[*at]) {
             data.extend_from_slice(element);
         }
         for axis in (0..index.len()).rev() {

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use crate::onnx::bodies;
+use crate::onnx::dtype::DataType;
 use crate::onnx::graph::{Graph, NodeIndex};
 use crate::onnx::model::Model;
 use crate::onnx::proto::{NodeProto, TensorType, TypeProto, TypeValue, ValueInfoProto};
@@ -67,15 +68,22 @@ pub struct Tails {
 }
 
 impl Tails {
-    /// Looks at the end of a graph. `may` says of a value whether both models have all of it.
-    pub fn new(graph: &Graph<'_>, inferred: &Inferred, may: &dyn Fn(&str) -> bool) -> Self {
+    /// Looks at the end of a graph. `may` says of a value whether both models have all of it; `given` of one that jumps
+    /// whether what comes behind it starts from the same numbers in both.
+    pub fn new(
+        graph: &Graph<'_>,
+        inferred: &Inferred,
+        may: &dyn Fn(&str) -> bool,
+        given: &dyn Fn(&str) -> bool,
+    ) -> Self {
         let nodes = last_nodes(graph);
         let mut jumping: HashSet<&str> = HashSet::new();
         let mut tails = Self::default();
         for index in nodes {
             let node = graph.node(index);
             let inputs = node.input.iter().map(String::as_str);
-            let touched = is_one_of(node, &JUMPING) || inputs.clone().any(|name| jumping.contains(name));
+            let given = node.output.iter().all(|name| given(name));
+            let touched = !given && (is_one_of(node, &JUMPING) || inputs.clone().any(|name| jumping.contains(name)));
             if touched {
                 jumping.extend(node.output.iter().map(String::as_str));
             }
@@ -110,7 +118,8 @@ impl Tails {
     }
 }
 
-fn declaration(name: &str, elem_type: i32) -> ValueInfoProto {
+/// An output of a type, of any shape.
+pub(super) fn declaration(name: &str, elem_type: i32) -> ValueInfoProto {
     ValueInfoProto {
         name: Some(name.to_owned()),
         r#type: Some(TypeProto {
@@ -119,6 +128,12 @@ fn declaration(name: &str, elem_type: i32) -> ValueInfoProto {
         }),
         ..ValueInfoProto::default()
     }
+}
+
+/// Whether what a node gives jumps where what it reads moves a little. Comparisons of shapes and positions are exact.
+pub(super) fn jumps(node: &NodeProto, inferred: &Inferred) -> bool {
+    let reads_floats = || node.input.iter().any(|name| inferred.dtype(name).is_some_and(DataType::is_float));
+    is_one_of(node, &JUMPING) && reads_floats()
 }
 
 fn is_one_of(node: &NodeProto, operators: &[&str]) -> bool {

@@ -1,8 +1,11 @@
 //! Certificates of models whose values were changed by design: nothing can be said about their outputs but that they are
 //! there, finite and of the right shapes.
 
-use super::engines::judges;
+use super::draws::Draws;
+use super::engines::{Judge, Ran, judges, run};
 use super::{CertifyError, Subject};
+use crate::engine::EngineError;
+use crate::onnx::model::Model;
 use crate::onnx::shape::{Dim, Symbol};
 use crate::onnx::tensor::Tensor;
 use crate::spec::report::Certificate;
@@ -22,7 +25,7 @@ impl Subject<'_> {
         let mut checks = Vec::new();
         let (mut difference, mut norm) = (0.0, 0.0);
         for judge in judges()? {
-            let (original, candidate) = match self.both(judge, self.original, self.candidate, &draws) {
+            let (original, candidate) = match self.both(judge, &draws) {
                 Ok(both) => both,
                 Err((what, error)) => {
                     checks.push(judge.heed(error, what, "own", &draws)?);
@@ -68,6 +71,13 @@ impl Subject<'_> {
         };
         let sizes = a.shape.iter().zip(&b.shape).enumerate();
         a.shape.len() == b.shape.len() && sizes.into_iter().all(|(axis, (a, b))| a == b || by_value(axis))
+    }
+
+    /// Both models on every draw; the model that does not run, with the reason.
+    fn both(&self, judge: Judge, draws: &Draws) -> Result<(Ran, Ran), (&'static str, EngineError)> {
+        let all = |model: &Model| run(judge, model, draws.iter().map(|(_, feeds)| feeds), self.threads);
+        let original = all(self.original).map_err(|error| ("the model that it is compared with", error))?;
+        Ok((original, all(self.candidate).map_err(|error| ("the new model", error))?))
     }
 }
 

@@ -143,6 +143,11 @@ impl<'a> Tailor<'a> {
         Some(axes.iter().map(|axis| self.new_size(axis)).collect())
     }
 
+    /// Whether an axis loses indices.
+    pub fn loses(&self, axis: &Axis) -> bool {
+        self.new_size(axis).is_some()
+    }
+
     fn new_size(&self, axis: &Axis) -> Option<Dim> {
         let mut changed = false;
         let size = axis.parts.iter().fold(Dim::known(1), |product, part| match part {
