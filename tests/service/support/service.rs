@@ -294,6 +294,19 @@ impl Service {
         expect(self.get(path).send().await.expect("an answer"), StatusCode::OK).await
     }
 
+    /// Waits until it says that it is ready; until then it may only say that it cannot reach its database.
+    pub async fn ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let response = self.get("/readyz").send().await.expect("an answer");
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE || Instant::now() > until {
+                assert_eq!(expect(response, StatusCode::OK).await["status"], "ok");
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The process that works on a job at this moment, whoever has started it.
     pub fn attempt_of(job_id: &str) -> Option<u32> {
         process::with_argument(&format!("/{job_id}-")).into_iter().find(|pid| process::lives(*pid))
